@@ -1,0 +1,13 @@
+//! Words of the domain as types whose only door in is a parser, so that a wrong value cannot exist.
+//!
+//! Enters: text. Leaves: valid values. Knows nobody: no file, no process, no other room.
+
+mod host;
+mod name;
+mod repo_url;
+mod size;
+
+pub use host::{Arch, Host, HostOs};
+pub use name::{EnvName, ImageName, ProfileName, ProjectName, RESERVED};
+pub use repo_url::{RepoUrl, Transport};
+pub use size::ByteSize;
