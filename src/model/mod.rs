@@ -4,10 +4,12 @@
 
 mod host;
 mod name;
+mod project;
 mod repo_url;
 mod size;
 
 pub use host::{Arch, Host, HostOs};
 pub use name::{EnvName, ImageName, ProfileName, ProjectName, RESERVED};
+pub use project::*;
 pub use repo_url::{RepoUrl, Transport};
 pub use size::ByteSize;
