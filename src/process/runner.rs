@@ -109,6 +109,13 @@ impl Runner {
         self.collect(cmd, sink).and_then(|finished| self.succeeded(cmd, finished)).map(|_| ())
     }
 
+    /// Runs quietly although a signal has asked us to stop: for the few things that must be put right before we do.
+    pub fn clean_up(&self, cmd: &Cmd) {
+        let undisturbed = Self { env: self.env.clone(), path: self.path.clone(), interrupt: Interrupt::default(), log: self.log };
+        // Whatever it could not do, the next command finds and does.
+        let _ = undisturbed.run(cmd);
+    }
+
     /// Runs on our own terminal; its status is the answer, and Ctrl-C is its business.
     pub fn interactive(&self, cmd: &Cmd) -> Result<Finished> {
         let mut child = self.spawn(cmd, [Stdio::inherit(), Stdio::inherit()])?;

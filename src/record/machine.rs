@@ -35,8 +35,8 @@ pub struct MachineRecord {
     pub image: PathBuf,
     /// Kernel, initrd and command line of a direct boot.
     pub kernel: Option<(PathBuf, PathBuf, String)>,
-    /// Digest of the rendered lima.yaml; another one on disk was changed by somebody else.
-    pub rendered_sha256: String,
+    /// The disk's size in bytes; it grows, never shrinks.
+    pub disk_bytes: u64,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
     /// The folder, below the home folder, that sessions open in.
@@ -138,7 +138,7 @@ mod tests {
             host_key: "ssh-ed25519 AAAA".into(),
             image: "/i".into(),
             kernel: None,
-            rendered_sha256: String::new(),
+            disk_bytes: 1 << 30,
             forward_agent: true,
             folder: "code/blog".into(),
             held: false,
