@@ -5,11 +5,13 @@
 mod host;
 mod name;
 mod project;
+mod refused;
 mod repo_url;
 mod size;
 
 pub use host::{Arch, Host, HostOs};
 pub use name::{EnvName, ImageName, ProfileName, ProjectName, RESERVED};
 pub use project::*;
-pub use repo_url::{RepoUrl, Transport};
+pub use refused::{Refused, credential_ranges, push_visible, shown};
+pub use repo_url::{RepoUrl, Transport, is_folder_name};
 pub use size::ByteSize;
