@@ -174,7 +174,7 @@ impl Lock {
     fn held(&mut self) -> Held {
         let mut holder = String::new();
         // An empty or unreadable label only makes the message shorter.
-        let _ = self.file.by_ref().take(200).read_to_string(&mut holder);
+        let _ = Read::by_ref(&mut self.file).take(200).read_to_string(&mut holder);
         Held { holder: if holder.is_empty() { "another machine process".into() } else { holder } }
     }
 }

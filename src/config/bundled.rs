@@ -25,7 +25,11 @@ macro_rules! bundled {
 }
 
 /// Every bundled profile, `base` first.
-pub(super) const BUNDLED: &[Bundled] = &[bundled!("base": "profile.toml")];
+pub(super) const BUNDLED: &[Bundled] = &[
+    bundled!("base": "profile.toml", "install.sh", "setup.sh", "pins.txt"),
+    bundled!("python": "profile.toml"),
+    bundled!("rust": "profile.toml", "install.sh"),
+];
 
 impl Bundled {
     /// The bundled profile of a name.

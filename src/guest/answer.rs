@@ -42,7 +42,8 @@ pub fn observe_script(repos: &[Repo], mark: &str) -> String {
 impl Observation {
     /// Reads an answer; `None` when its end is missing.
     pub fn parse(answer: &str, mark: &str) -> Option<Self> {
-        let mut parts = answer.split(&format!("{mark}\n")).map(str::to_string);
+        let frame = format!("{mark}\n");
+        let mut parts = answer.split(&frame);
         let (_, framed, _) = (parts.next()?, parts.next()?, parts.next()?);
         let mut observation = Self::default();
         for line in framed.lines() {

@@ -4,33 +4,10 @@
 //! The only facts about the host's owner that ever enter a guest are these.
 
 use super::step::Step;
+use crate::model::{GitHost, GitIdentity};
 
 /// Host keys of the large git hosts, each with its published source.
 const PINNED: &str = include_str!("../../profiles/known_hosts");
-
-/// The configured identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GitIdentity {
-    /// `user.name`.
-    pub name: Option<String>,
-    /// `user.email`.
-    pub email: Option<String>,
-    /// A public ssh key that signs commits through the agent.
-    pub signing_key: Option<String>,
-}
-
-/// A git host that repositories are cloned from over ssh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitHost {
-    /// The name in the URL.
-    pub alias: String,
-    /// The name it stands for, when the host's ssh configuration says so.
-    pub hostname: String,
-    /// The port, when it is not 22.
-    pub port: Option<u16>,
-    /// Lines for known_hosts, from the user's own.
-    pub known_hosts: Vec<String>,
-}
 
 /// The host names that the bundled keys cover.
 pub fn is_pinned(host: &str) -> bool {
@@ -42,44 +19,43 @@ pub const fn pinned_known_hosts() -> &'static str {
     PINNED
 }
 
-impl GitIdentity {
-    /// The step that writes identity and host keys.
-    pub fn step(&self, hosts: &[GitHost]) -> Step {
-        let files = vec![
-            ("gitconfig".to_string(), self.render_gitconfig().into_bytes()),
-            ("allowed_signers".to_string(), self.render_signers().into_bytes()),
-            ("known_hosts".to_string(), render_known_hosts(hosts).into_bytes()),
-            ("ssh.conf".to_string(), render_aliases(hosts).into_bytes()),
-        ];
-        let body = "install -D -m 0644 allowed_signers /etc/machine/allowed_signers\n\
-            install -m 0644 gitconfig /etc/gitconfig\n\
-            install -m 0644 known_hosts /etc/ssh/ssh_known_hosts\n\
-            install -D -m 0644 ssh.conf /etc/ssh/ssh_config.d/10-machine.conf\n";
-        let who = self.email.as_deref().or(self.name.as_deref()).unwrap_or("no identity configured");
-        Step::state("git", format!("git: {who}"), body.into(), files)
-    }
+/// The step that writes identity and host keys.
+pub fn identity_step(identity: &GitIdentity, hosts: &[GitHost]) -> Step {
+    let files = vec![
+        ("gitconfig".to_string(), render_gitconfig(identity).into_bytes()),
+        ("allowed_signers".to_string(), render_signers(identity).into_bytes()),
+        ("known_hosts".to_string(), render_known_hosts(hosts).into_bytes()),
+        ("ssh.conf".to_string(), render_aliases(hosts).into_bytes()),
+    ];
+    let body = "install -D -m 0644 allowed_signers /etc/machine/allowed_signers\n\
+        install -m 0644 gitconfig /etc/gitconfig\n\
+        install -m 0644 known_hosts /etc/ssh/ssh_known_hosts\n\
+        install -D -m 0644 ssh.conf /etc/ssh/ssh_config.d/10-machine.conf\n";
+    let who = identity.email.as_deref().or(identity.name.as_deref()).unwrap_or("no identity configured");
+    Step::state("git", format!("git: {who}"), body.into(), files)
+}
 
-    fn render_gitconfig(&self) -> String {
-        let mut lines = vec!["# Written by machine from the host's git identity; changes are overwritten.".to_string()];
-        lines.push("[user]".into());
-        let user = [("name", &self.name), ("email", &self.email)];
-        lines.extend(user.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("\t{key} = {}", quote(value)))));
-        if let Some(key) = &self.signing_key {
-            lines.push(format!("\tsigningKey = {}", quote(&format!("key::{key}"))));
-            lines.push("[gpg]\n\tformat = ssh".into());
-            lines.push("[gpg \"ssh\"]\n\tallowedSignersFile = /etc/machine/allowed_signers".into());
-            lines.push("[commit]\n\tgpgSign = true".into());
-            lines.push("[tag]\n\tgpgSign = true".into());
-        }
-        lines.push("[init]\n\tdefaultBranch = main".into());
-        lines.join("\n") + "\n"
+fn render_gitconfig(identity: &GitIdentity) -> String {
+    let mut lines = vec!["# Written by machine from the host's git identity; changes are overwritten.".to_string()];
+    lines.push("[user]".into());
+    let user = [("name", &identity.name), ("email", &identity.email)];
+    let set = user.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value)));
+    lines.extend(set.map(|(key, value)| format!("\t{key} = {}", quote(value))));
+    if let Some(key) = &identity.signing_key {
+        lines.push(format!("\tsigningKey = {}", quote(&format!("key::{key}"))));
+        lines.push("[gpg]\n\tformat = ssh".into());
+        lines.push("[gpg \"ssh\"]\n\tallowedSignersFile = /etc/machine/allowed_signers".into());
+        lines.push("[commit]\n\tgpgSign = true".into());
+        lines.push("[tag]\n\tgpgSign = true".into());
     }
+    lines.push("[init]\n\tdefaultBranch = main".into());
+    lines.join("\n") + "\n"
+}
 
-    fn render_signers(&self) -> String {
-        match (&self.email, &self.signing_key) {
-            (Some(email), Some(key)) => format!("{email} namespaces=\"git\" {key}\n"),
-            _ => String::new(),
-        }
+fn render_signers(identity: &GitIdentity) -> String {
+    match (&identity.email, &identity.signing_key) {
+        (Some(email), Some(key)) => format!("{email} namespaces=\"git\" {key}\n"),
+        _ => String::new(),
     }
 }
 
@@ -113,12 +89,12 @@ mod tests {
             email: Some("a@b.example".into()),
             signing_key: Some("ssh-ed25519 AAAA".into()),
         };
-        let text = identity.render_gitconfig();
+        let text = render_gitconfig(&identity);
         assert!(text.contains(r#"name = "A \"B\" # C\\""#), "{text}");
         assert!(text.contains("signingKey = \"key::ssh-ed25519 AAAA\""));
-        assert_eq!(identity.render_signers(), "a@b.example namespaces=\"git\" ssh-ed25519 AAAA\n");
+        assert_eq!(render_signers(&identity), "a@b.example namespaces=\"git\" ssh-ed25519 AAAA\n");
         let unsigned = GitIdentity { signing_key: None, ..identity };
-        assert!(!unsigned.render_gitconfig().contains("gpg"));
+        assert!(!render_gitconfig(&unsigned).contains("gpg"));
     }
 
     #[test]

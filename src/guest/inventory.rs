@@ -73,7 +73,8 @@ echo "$mark"
 impl Inventory {
     /// Reads an answer; `None` when it is incomplete or a repository could not be read, since unknown is not safe.
     pub fn parse(answer: &str, mark: &str) -> Option<Self> {
-        let mut parts = answer.split(&format!("{mark}\n")).map(str::to_string);
+        let frame = format!("{mark}\n");
+        let mut parts = answer.split(&frame);
         let (_, framed, _) = (parts.next()?, parts.next()?, parts.next()?);
         let mut all: Vec<AtRisk> = Vec::new();
         for line in framed.lines() {

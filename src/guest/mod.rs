@@ -13,8 +13,7 @@ mod step;
 mod steps;
 
 pub use answer::{Observation, observe_script};
-pub use environment::Environment;
-pub use identity::{GitHost, GitIdentity};
+pub use identity::{is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use repositories::{clone_script, setup_script};
 pub use step::Step;

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::environment::Environment;
-use super::identity::{GitHost, GitIdentity};
+use super::identity::identity_step;
 use super::shell::{quote, quote_all};
 use super::step::Step;
-use crate::model::{AptRepo, Arch, Download, DownloadTarget, Profile, Script, Shell};
+use crate::model::{AptRepo, Arch, Download, DownloadTarget, GitHost, GitIdentity, Profile, Script, Shell};
 
 /// All that the steps depend on.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
         steps.push(certificates_step(wanted.ca_certs));
     }
     steps.push(environment(wanted).step());
-    steps.push(wanted.identity.step(wanted.git_hosts));
+    steps.push(identity_step(wanted.identity, wanted.git_hosts));
     let mut previous = None;
     if wanted.needs_git && !wanted.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git")) {
         let step = Step::chained("apt: git".into(), apt_body(&["git".into()]), Vec::new(), None);

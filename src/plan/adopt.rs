@@ -16,7 +16,7 @@ use crate::record::{MachineRecord, SCHEMA};
 ///
 /// A machine of a repository's file is its name and its remote; one of a user's file is its name and that file. A file
 /// that moved is bound anew after `confirm` agreed (decision of the user, so it is asked above).
-pub fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<()> {
+pub(super) fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<()> {
     let name = &goal.name;
     let from = record.config_file.display();
     let same_file = record.config_file == goal.config_file;
@@ -67,6 +67,7 @@ pub(super) fn rebuild(site: &Site, goal: &Goal) -> Result<MachineRecord> {
         name: goal.name.to_string(),
         uuid,
         config_file: goal.config_file.clone(),
+        in_repository: goal.in_repository,
         origin: goal.origin(),
         port,
         host_key: public_key(site, goal.name.as_str())?,
@@ -78,6 +79,7 @@ pub(super) fn rebuild(site: &Site, goal: &Goal) -> Result<MachineRecord> {
         disk_bytes: text(&config["disk"]).parse().map_or(0, crate::model::ByteSize::bytes),
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
+        git_hosts: goal.git_hosts.clone(),
         held: false,
         ready: None,
         last_used: 0,

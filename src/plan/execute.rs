@@ -28,7 +28,7 @@ pub enum Outcome {
 /// A machine while a plan is carried out on it.
 pub(super) struct Work<'a> {
     pub(super) site: &'a Site<'a>,
-    pub(super) goal: &'a Goal,
+    pub(super) goal: Goal,
     pub(super) record: MachineRecord,
     instance: Option<Instance>,
     image: Option<LocalImage>,
@@ -36,34 +36,48 @@ pub(super) struct Work<'a> {
     fresh: bool,
 }
 
+/// What the caller does in between.
+pub struct Hooks<'a> {
+    /// Asks a question whose default is yes; `None` when nobody can answer.
+    pub confirm: &'a dyn Fn(&str) -> Option<bool>,
+    /// Completes the goal by what takes time to find out, once it is known that there is something to do. The record
+    /// is that of an existing machine.
+    pub complete: &'a dyn Fn(Goal, Option<&MachineRecord>) -> Result<Goal>,
+}
+
 /// Brings the machine to its goal. The caller holds the project's lock.
 ///
 /// # Errors
 /// At the first step that fails. What was done stays, and the next try goes on from there.
-pub fn execute(site: &Site, goal: &Goal, reporter: &mut Reporter, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<Outcome> {
-    let (mut work, observed) = observe(site, goal, confirm)?;
+pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) -> Result<Outcome> {
+    let name = goal.name.clone();
+    let (mut work, observed) = observe(site, goal, hooks.confirm)?;
     let Plan(steps) = plan(observed);
     if steps.is_empty() {
         work.touch()?;
         return Ok(Outcome::WasReady);
     }
+    let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
+    work.goal = (hooks.complete)(work.goal.clone(), known.then_some(&work.record))?;
+    work.follow_goal();
+    reporter.ui.say_bold(&format!("{name}  {}", work.goal.headline));
     for step in steps {
         site.runner.check_interrupt()?;
-        Journal::note(site.layout, goal.name.as_str(), "up", &step.to_string(), &work.record.uuid)?;
+        Journal::note(site.layout, name.as_str(), "up", &step.to_string(), &work.record.uuid)?;
         work.carry_out(step, reporter)?;
     }
     if !reporter.has_problems() {
         work.mark_ready()?;
     }
     work.touch()?;
-    Journal::close(site.layout, goal.name.as_str())?;
+    Journal::close(site.layout, name.as_str())?;
     Ok(if reporter.has_problems() { Outcome::Incomplete } else { Outcome::Ready })
 }
 
 /// Looks the machine up: its record and one `limactl list`.
 pub(super) fn observe<'a>(
     site: &'a Site<'a>,
-    goal: &'a Goal,
+    goal: Goal,
     confirm: &dyn Fn(&str) -> Option<bool>,
 ) -> Result<(Work<'a>, Observed)> {
     let name = goal.name.as_str();
@@ -76,33 +90,29 @@ pub(super) fn observe<'a>(
     let record = match loaded {
         Ok(Some(record)) if there => Some(record),
         // Lost or damaged: the instance itself knows enough.
-        Ok(None) | Err(_) if there => Some(adopt::rebuild(site, goal)?),
-        Ok(_) => None,
         Err(failure) if failure.hints.iter().any(|hint| hint.contains("upgrade")) => return Err(failure),
-        Err(_) => None,
+        Ok(None) | Err(_) if there => Some(adopt::rebuild(site, &goal)?),
+        Ok(_) | Err(_) => None,
     };
     if let Some(record) = &record {
-        adopt::check_owner(goal, record, confirm)?;
-        refuse_shrinking(goal, record)?;
+        adopt::check_owner(&goal, record, confirm)?;
+        refuse_shrinking(&goal, record)?;
     }
     let presence = match (&instance, &record) {
         (None, _) if !half_made => Presence::Absent,
         (Some(instance), Some(_)) => Presence::of(instance.status),
         _ => Presence::HalfMade,
     };
-    let mut work = Work {
+    let work = Work {
         site,
+        record: record.unwrap_or_else(|| blank(&goal)),
         goal,
-        record: record.unwrap_or_else(|| blank(goal)),
         instance,
         image: None,
         observation: Observation::default(),
         fresh: false,
     };
     let observed = Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
-    if presence != Presence::Absent && presence != Presence::HalfMade {
-        work.follow_goal();
-    }
     Ok((work, observed))
 }
 
@@ -128,6 +138,7 @@ fn blank(goal: &Goal) -> MachineRecord {
         name: goal.name.to_string(),
         uuid: random_hex(),
         config_file: goal.config_file.clone(),
+        in_repository: goal.in_repository,
         origin: goal.origin(),
         port: 0,
         host_key: String::new(),
@@ -136,6 +147,7 @@ fn blank(goal: &Goal) -> MachineRecord {
         disk_bytes: goal.disk.bytes(),
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
+        git_hosts: goal.git_hosts.clone(),
         held: false,
         ready: None,
         last_used: 0,
@@ -143,7 +155,7 @@ fn blank(goal: &Goal) -> MachineRecord {
 }
 
 /// 32 hexadecimal digits that nobody can guess.
-pub(super) fn random_hex() -> String {
+pub fn random_hex() -> String {
     let mut bytes = [0u8; 16];
     let source = std::fs::File::open("/dev/urandom");
     // Without randomness there is a name all the same; it is an identity, not a secret.
@@ -174,7 +186,9 @@ impl Work<'_> {
     /// What the record says of sessions follows the configuration at once; sizes follow at a start.
     fn follow_goal(&mut self) {
         self.record.config_file.clone_from(&self.goal.config_file);
+        self.record.in_repository = self.goal.in_repository;
         self.record.origin = self.goal.origin();
+        self.record.git_hosts.clone_from(&self.goal.git_hosts);
         self.record.forward_agent = self.goal.forward_agent;
         self.record.folder = self.goal.folder();
     }
@@ -205,7 +219,7 @@ impl Work<'_> {
 
     fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
         match step {
-            Step::Discard => self.site.driver().remove_half_made(self.goal.name.as_str()),
+            Step::Discard => self.site.driver().remove_half_made(self.name()),
             Step::Image => self.fetch_image(reporter),
             Step::Create => self.create(reporter),
             Step::Repair => self.repair(reporter),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use crate::guest::Step;
-use crate::model::{ByteSize, ImageSource, ProjectName, Repo, Setup};
+use crate::model::{ByteSize, GitHost, ImageSource, ProjectName, Repo, Setup};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Goal {
     pub steps: Vec<Step>,
     /// Repositories, in order.
     pub repos: Vec<Repo>,
+    /// How the guest reaches its git hosts.
+    pub git_hosts: Vec<GitHost>,
     /// What runs in a fresh clone.
     pub setup: Setup,
     /// Whether sessions lend the agent.

@@ -14,8 +14,7 @@ mod site;
 
 use std::fmt;
 
-pub use adopt::check_owner;
-pub use execute::{Outcome, execute};
+pub use execute::{Hooks, Outcome, execute, random_hex};
 pub use goal::Goal;
 pub use report::Reporter;
 pub use show::show;

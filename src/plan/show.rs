@@ -11,8 +11,9 @@ use crate::guest::setup_script;
 use crate::lima::image::{download_command, local_path};
 
 /// Lists the commands by which `up` would bring the machine to its goal.
-pub fn show(site: &Site, goal: &Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<String> {
+pub fn show(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<String> {
     let (work, observed) = observe(site, goal, confirm)?;
+    let goal = &work.goal;
     let Plan(steps) = plan(observed);
     if steps.is_empty() {
         return Ok(format!("# {}: ready, nothing to do", goal.name));

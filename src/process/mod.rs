@@ -6,10 +6,12 @@
 mod cmd;
 mod identity;
 mod interrupt;
+mod memory;
 mod runner;
 mod wait;
 
 pub use cmd::{Cmd, Input};
 pub use identity::{Identity, terminate_verified};
 pub use interrupt::Interrupt;
+pub use memory::physical_memory_bytes;
 pub use runner::{Finished, Runner, Source, replace};

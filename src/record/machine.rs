@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
+use crate::model::GitHost;
 
 /// The version of the file's meaning; a newer one is refused.
 pub const SCHEMA: u32 = 1;
@@ -25,6 +26,9 @@ pub struct MachineRecord {
     pub uuid: String,
     /// The projects.toml it was made from.
     pub config_file: PathBuf,
+    /// Whether that file lies in a repository.
+    #[serde(default)]
+    pub in_repository: bool,
     /// The first repository's address in its normalised form; part of the identity for a repository's own file.
     pub origin: Option<String>,
     /// The port of 127.0.0.1 that reaches sshd.
@@ -41,6 +45,9 @@ pub struct MachineRecord {
     pub forward_agent: bool,
     /// The folder, below the home folder, that sessions open in.
     pub folder: String,
+    /// How the guest reaches its git hosts, so that an `up` with nothing to do need not ask ssh.
+    #[serde(default)]
+    pub git_hosts: Vec<GitHost>,
     /// Put down by hand: `connect` then does not start it.
     #[serde(default)]
     pub held: bool,
@@ -133,6 +140,7 @@ mod tests {
             name: "blog".into(),
             uuid: "0123456789abcdef0123456789abcdef".into(),
             config_file: "/c/projects.toml".into(),
+            in_repository: false,
             origin: None,
             port: 20_000,
             host_key: "ssh-ed25519 AAAA".into(),
@@ -141,6 +149,7 @@ mod tests {
             disk_bytes: 1 << 30,
             forward_agent: true,
             folder: "code/blog".into(),
+            git_hosts: Vec::new(),
             held: false,
             ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u128::from(u64::MAX) + 1 }, wanted: "w".into() }),
             last_used: 0,

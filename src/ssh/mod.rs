@@ -13,4 +13,4 @@ pub use agent::{AgentServer, Upstream};
 pub use command::{Remote, encode};
 pub use hosts::{HostBlock, render_hosts};
 pub use include::{IncludeState, ensure_include, include_state, remove_include};
-pub use road::{Attempt, Road};
+pub use road::{Attempt, Road, check_path};

@@ -28,7 +28,7 @@ pub enum Loudness {
 }
 
 /// The user's terminal, or whatever stands in its place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Ui {
     loudness: Loudness,
     /// Whether `--json` asked for one document on stdout.
