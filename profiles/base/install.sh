@@ -3,7 +3,9 @@
 # the folder that holds this file, and may run again at any time.
 set -euo pipefail
 
-work=$(mktemp -d)
+# Not /tmp: that is memory, and small machines have little.
+work=$(mktemp -d -p /var/tmp)
+export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
 
 pinned() { # the version pins.txt gives for $1
@@ -43,11 +45,15 @@ node_and_uv() {
 }
 
 # Global npm packages belong to the user who installs them, so that agents
-# can update themselves without root.
-npm_prefix() {
-  # shellcheck disable=SC2016 # npm expands it, for each user.
-  printf '%s\n' 'prefix=${HOME}/.local' 'fund=false' 'update-notifier=false' |
-    put /usr/local/etc/npmrc || true
+# can update themselves without root. Two of them put their binary in place
+# by a script, which newer versions of npm run only when told to.
+npm_config() {
+  put /usr/local/etc/npmrc <<'EOF' || true
+prefix=${HOME}/.local
+allow-scripts=@anthropic-ai/claude-code,opencode-ai
+fund=false
+update-notifier=false
+EOF
 }
 
 # Aider wants a Python below 3.13. Where the distribution has none, the one
@@ -129,7 +135,7 @@ EOF
 }
 
 node_and_uv
-npm_prefix
+npm_config
 python_for_aider
 docker_on_demand
 clock
