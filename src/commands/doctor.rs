@@ -1,0 +1,190 @@
+//! `machine doctor`: looks at what `machine` needs of this computer, and says what to mend.
+//!
+//! Enters: nothing. Leaves: one line a check, exit code 1 when something that is needed is missing.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::context::Context;
+use crate::disk;
+use crate::failure::Result;
+use crate::lima::launcher::{Choice, KvmNode, choose, kvm_node, program_name};
+use crate::model::{Computer, HostOs};
+use crate::process::Cmd;
+use crate::ssh::{IncludeState, include_state};
+use crate::workspace::{Workspace, site};
+
+/// Options of `doctor`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Remark,
+    Bad,
+}
+
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    text: String,
+}
+
+/// Checks everything.
+pub fn run(_args: Args, context: &Context) -> Result<u8> {
+    let workspace = Workspace::load(context)?;
+    report(context, &workspace.computer)
+}
+
+/// Prints the checks; also the end of `init`.
+pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
+    let checks = checks(context, computer);
+    let bad = checks.iter().any(|check| check.verdict == Verdict::Bad);
+    if context.options.json {
+        let list = checks.iter().map(|check| {
+            let verdict = match check.verdict {
+                Verdict::Good => "ok",
+                Verdict::Remark => "remark",
+                Verdict::Bad => "problem",
+            };
+            json!({"check": check.name, "verdict": verdict, "text": check.text})
+        });
+        context.ui.answer_json(&json!({"ok": !bad, "checks": list.collect::<Vec<_>>()}));
+    } else {
+        for check in &checks {
+            let mark = match check.verdict {
+                Verdict::Good => "✓",
+                Verdict::Remark => "·",
+                Verdict::Bad => "✗",
+            };
+            context.ui.answer(&format!("{mark} {:<12} {}", check.name, check.text.replace('\n', "\n               ")));
+        }
+    }
+    Ok(u8::from(bad))
+}
+
+fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
+    let mut checks = vec![lima(context, computer)];
+    for program in ["ssh", "ssh-keygen", "git", "curl"] {
+        checks.push(program_check(context, program));
+    }
+    if context.host.os == HostOs::Linux {
+        checks.push(qemu(context));
+        checks.push(kvm(computer));
+    }
+    checks.push(agent(context));
+    checks.push(ssh_include(context));
+    checks.extend(wildcards(context));
+    checks.extend(shadowed(context));
+    checks
+}
+
+fn good(name: &'static str, text: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Good, text: text.into() }
+}
+
+fn remark(name: &'static str, text: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Remark, text: text.into() }
+}
+
+fn bad(name: &'static str, text: impl Into<String>) -> Check {
+    Check { name, verdict: Verdict::Bad, text: text.into() }
+}
+
+fn lima(context: &Context, computer: &Computer) -> Check {
+    let say = |_: &str| ();
+    let site = site(context, computer, &say);
+    match site.driver().check_version(computer.accept_unknown_lima_version) {
+        Ok(()) => good("limactl", path_of(context, "limactl")),
+        Err(failure) => bad("limactl", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+    }
+}
+
+fn path_of(context: &Context, program: &str) -> String {
+    context.runner.find(program).map_or_else(String::new, |path| path.display().to_string())
+}
+
+fn program_check(context: &Context, program: &'static str) -> Check {
+    match context.runner.find(program) {
+        Some(path) => good(program, path.display().to_string()),
+        None => bad(program, format!("not installed, or not on PATH; install your system's package for `{program}`")),
+    }
+}
+
+fn qemu(context: &Context) -> Check {
+    let program = program_name(context.host.arch);
+    match context.runner.find(&program) {
+        Some(path) => good("qemu", path.display().to_string()),
+        None => bad("qemu", format!("`{program}` is not installed; `apt install qemu-system-x86 qemu-utils` or your system's packages")),
+    }
+}
+
+fn kvm(computer: &Computer) -> Check {
+    let choice = match computer.accelerator {
+        crate::model::Accelerator::Auto => Choice::Auto,
+        crate::model::Accelerator::Kvm => Choice::Kvm,
+        crate::model::Accelerator::Tcg => return remark("accelerator", "software emulation, as config.toml says"),
+    };
+    match (choose(choice, kvm_node(), false), kvm_node()) {
+        (Ok(_), KvmNode::Usable) => good("accelerator", "KVM"),
+        (Ok((_, told)), _) => remark("accelerator", told.unwrap_or_default()),
+        (Err(failure), _) => bad("accelerator", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+    }
+}
+
+fn agent(context: &Context) -> Check {
+    let Some(socket) = &context.upstream.socket else {
+        return remark("ssh-agent", "none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned");
+    };
+    let cmd = Cmd::new("ssh-add").arg("-l").env("SSH_AUTH_SOCK", socket).time_limit(Duration::from_secs(10));
+    match context.runner.read_any_status(&cmd) {
+        Ok(found) if found.status.success() => good("ssh-agent", format!("{} keys", found.text().lines().count())),
+        Ok(found) if found.status.code() == Some(1) => remark("ssh-agent", "it holds no key: `ssh-add` one"),
+        _ => remark("ssh-agent", format!("nobody answers at `{}`", socket.display())),
+    }
+}
+
+fn ssh_include(context: &Context) -> Check {
+    let config = context.layout.ssh_config();
+    let text = disk::read_text_if_there(&config).ok().flatten().unwrap_or_default();
+    match include_state(&text) {
+        IncludeState::Present => good("ssh hosts", "`Host machine-…` are known to ssh"),
+        IncludeState::TooLow => remark("ssh hosts", format!("`Include config.d/machine` stands inside a Host in `{}`: move it to the top", config.display())),
+        IncludeState::Missing => remark("ssh hosts", "`Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include"),
+    }
+}
+
+/// Options that add up over blocks, which ours cannot take back: a later `Host *` still sends them.
+fn wildcards(context: &Context) -> Vec<Check> {
+    let text = disk::read_text_if_there(&context.layout.ssh_config()).ok().flatten().unwrap_or_default();
+    let mut applies = true;
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
+        let keyword = words.next().unwrap_or_default().to_lowercase();
+        match keyword.as_str() {
+            "host" => applies = words.any(|pattern| pattern == "*" || pattern.starts_with("machine")),
+            "match" => applies = words.next() == Some("all"),
+            "sendenv" | "setenv" | "remoteforward" | "localforward" if applies => {
+                found.push(remark("ssh config", format!("line {} of `{}` also counts for `ssh machine-…`: {}", number + 1, context.layout.ssh_config().display(), line.trim())));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// macOS has a `/usr/bin/machine` of its own, which prints the processor's type.
+fn shadowed(context: &Context) -> Option<Check> {
+    let first = context.runner.find("machine")?;
+    let own = std::fs::canonicalize(&context.binary).ok()?;
+    let differs = std::fs::canonicalize(&first).ok()? != own;
+    differs.then(|| remark("PATH", format!("`machine` on PATH is `{}`, not this program, `{}`", first.display(), own.display())))
+}

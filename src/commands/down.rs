@@ -1,0 +1,89 @@
+//! `machine down`: stops machines; their disks are kept, and they stay down until they are wanted again.
+//!
+//! Enters: project names. Leaves: stopped machines. Asks before it ends somebody's open session.
+
+use crate::commands::{project_completer, waiting};
+use crate::context::Context;
+use crate::failure::{Failure, Kind, Result};
+use crate::lima::Status;
+use crate::record::{Journal, MachineRecord, ProjectLock, open_sessions};
+use crate::workspace::{Workspace, find_record, site};
+
+/// Options of `down`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Projects; default: the current repository's, or the only one
+    #[arg(value_name = "PROJECT", conflicts_with = "all", add = project_completer())]
+    projects: Vec<String>,
+    /// Every machine
+    #[arg(long)]
+    all: bool,
+    /// Do not ask, also when sessions are open
+    #[arg(long)]
+    force: bool,
+    /// Print the commands that would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Stops each machine.
+pub fn run(args: Args, context: &Context) -> Result<u8> {
+    let records = if args.all {
+        MachineRecord::load_all(&context.layout)
+    } else if args.projects.is_empty() {
+        vec![find_record(context, None)?]
+    } else {
+        args.projects.iter().map(|name| find_record(context, Some(name))).collect::<Result<_>>()?
+    };
+    let workspace = Workspace::load(context)?;
+    for record in records {
+        stop(context, &workspace, &record.name, args.force)?;
+    }
+    Ok(0)
+}
+
+fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Result<()> {
+    let say = |text: &str| context.ui.say(text);
+    let site = site(context, &workspace.computer, &say);
+    let driver = site.driver();
+    driver.check_version(site.accept_unknown_lima)?;
+    if context.options.dry_run {
+        context.ui.answer(&driver.limactl.stop(name).to_string());
+        return Ok(());
+    }
+    // No lock is held across the question.
+    ask_about_sessions(context, name, force)?;
+    let _lock = ProjectLock::exclusive(&context.layout, name, "down", &waiting(context, &say))?;
+    let Some(mut record) = MachineRecord::load(&context.layout, name)? else { return Ok(()) };
+    let phase = context.ui.phase("down");
+    phase.now("shutting down");
+    let found = driver.find(name)?;
+    if let Some(instance) = found.filter(|instance| instance.status != Status::Stopped) {
+        site.road(&record).close(&context.runner);
+        driver.stop(&instance)?;
+    }
+    record.held = true;
+    record.ready = None;
+    record.save(&context.layout)?;
+    // Whatever was cut off in it is over; `up` looks at what there is.
+    if Journal::left_behind(&context.layout, name)?.is_some_and(|journal| journal.phase != "create") {
+        Journal::close(&context.layout, name)?;
+    }
+    phase.done(&format!("{name} stopped, disk kept"));
+    Ok(())
+}
+
+fn ask_about_sessions(context: &Context, name: &str, force: bool) -> Result<()> {
+    let open = open_sessions(&context.layout, name);
+    if force || open.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = open.iter().map(|session| format!("  {}", session.label)).collect();
+    context.ui.say(&format!("these sessions are open on `{name}`:\n{}", list.join("\n")));
+    match context.ui.confirm("End them and stop the machine?", false) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::operation("nothing was stopped")),
+        None => Err(Failure::new(Kind::Busy, format!("`{name}` has open sessions"))
+            .hint(format!("end them, or: `machine down {name} --force`"))),
+    }
+}

@@ -1,0 +1,82 @@
+//! `machine init`: writes a commented configuration, and lets ssh know our hosts.
+//!
+//! Enters: where to write. Leaves: projects.toml and provision.toml; files that are there stay as they are.
+
+use std::path::Path;
+
+use crate::commands::doctor;
+use crate::config::{guess_profiles, render_repository_starter, render_starter};
+use crate::context::Context;
+use crate::disk;
+use crate::failure::{Failure, Result};
+use crate::model::ProjectName;
+use crate::workspace::{Workspace, add_include};
+
+/// Options of `init`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Write into the current repository, filled from its git remote and its lock files
+    #[arg(long)]
+    here: bool,
+    /// The project's name, with `--here`; default: the repository's
+    #[arg(long, value_name = "NAME", requires = "here")]
+    name: Option<String>,
+    /// Print what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Writes the files.
+pub fn run(args: Args, context: &Context) -> Result<u8> {
+    let workspace = Workspace::load(context)?;
+    if args.here {
+        write_here(&args, context, &workspace)?;
+    } else {
+        let folder = &workspace.located.user;
+        let (projects, provision) = render_starter(None);
+        if !context.options.dry_run {
+            disk::ensure_private_folder(&folder.dir)?;
+        }
+        write(context, &folder.projects(), &projects)?;
+        write(context, &folder.provision(), &provision)?;
+    }
+    if context.options.dry_run {
+        return Ok(0);
+    }
+    add_include(context, &context.layout.ssh_config());
+    doctor::report(context, &workspace.computer)
+}
+
+fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<()> {
+    let outside = || Failure::usage("`--here` needs a git repository, and the current folder is in none");
+    let root = workspace.located.repository_root.as_deref().ok_or_else(outside)?;
+    let origin = workspace.origin.as_ref().ok_or_else(|| {
+        Failure::usage(format!("the repository `{}` has no remote `origin` that could be cloned", root.display()))
+            .hint("add one: `git remote add origin git@host:you/name.git`")
+    })?;
+    let name = args.name.clone().unwrap_or_else(|| origin.default_dir().to_lowercase());
+    let name: ProjectName =
+        name.parse().map_err(|cause| Failure::usage(format!("NAME: {cause}")).hint("name it: `machine init --here --name NAME`"))?;
+    let profiles = guess_profiles(&disk::names_in(root));
+    let (_, provision) = render_starter(None);
+    let folder = root.join(".machine");
+    if !context.options.dry_run {
+        std::fs::create_dir_all(&folder).map_err(|cause| Failure::operation(format!("failed to make `{}`: {cause}", folder.display())))?;
+    }
+    write(context, &folder.join("projects.toml"), &render_repository_starter(&name, origin, &profiles))?;
+    write(context, &folder.join("provision.toml"), &provision)
+}
+
+fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
+    if path.exists() {
+        context.ui.say(&format!("`{}` is there and stays as it is", path.display()));
+        return Ok(());
+    }
+    if context.options.dry_run {
+        context.ui.answer(&format!("# would write `{}`:\n{text}", path.display()));
+        return Ok(());
+    }
+    disk::write_atomic(path, text.as_bytes(), 0o644)?;
+    context.ui.say(&format!("wrote `{}`", path.display()));
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `machine man`: the manual page, made from the same words as `--help`.
+//!
+//! Enters: nothing. Leaves: a page in roff on stdout, or one file for each command.
+
+use std::path::PathBuf;
+
+use crate::cli::Cli;
+use crate::context::Context;
+use crate::disk;
+use crate::failure::{Failure, Result};
+
+/// Options of `man`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Write machine.1 and one page for each command into this folder instead
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Prints or writes the pages.
+pub fn run(args: Args, context: &Context) -> Result<u8> {
+    let command = Cli::for_generators();
+    let Some(dir) = args.dir else {
+        context.ui.answer_raw(&page(&command)?);
+        return Ok(0);
+    };
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let dir = context.cwd.join(dir);
+    disk::write_atomic(&dir.join("machine.1"), &page(&command)?, 0o644)?;
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let file = format!("machine-{}.1", verb.get_name());
+        disk::write_atomic(&dir.join(file), &page(verb)?, 0o644)?;
+    }
+    Ok(0)
+}
+
+fn page(command: &clap::Command) -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(command.clone()).render(&mut page);
+    rendered.map_err(|cause| Failure::operation(format!("failed to write the manual: {cause}")))?;
+    Ok(page)
+}

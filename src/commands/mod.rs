@@ -1,0 +1,36 @@
+//! The verbs, one file each: its arguments on top, `run` below.
+//!
+//! Enters: parsed arguments and the context. Leaves: an exit code. No logic here that another verb needs.
+
+pub mod completions;
+pub mod connect;
+pub mod destroy;
+pub mod doctor;
+pub mod down;
+pub mod init;
+pub mod lima;
+pub mod list;
+pub mod man;
+pub mod run;
+pub mod ssh;
+pub mod uninstall;
+pub mod up;
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+
+use crate::context::Context;
+use crate::record::Waiting;
+
+/// Completes project names.
+fn project_completer() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &std::ffi::OsStr| {
+        let current = current.to_string_lossy();
+        let names = crate::workspace::completion_names().into_iter();
+        names.filter(|name| name.starts_with(&*current)).map(CompletionCandidate::new).collect()
+    })
+}
+
+/// How a verb waits for another one.
+fn waiting<'a>(context: &'a Context, say: &'a dyn Fn(&str)) -> Waiting<'a> {
+    Waiting { no_wait: context.options.no_wait, say, interrupt: context.runner.interrupt() }
+}

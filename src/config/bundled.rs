@@ -1,0 +1,98 @@
+//! The profiles that come with `machine`, embedded from `profiles/` at compile time.
+//!
+//! Enters: nothing. Leaves: their files and names. A test compares the table with the folder.
+
+use super::beside::Beside;
+use super::profile::parse_profile;
+use super::source::Source;
+use crate::model::ProfileName;
+
+/// A bundled profile.
+pub(super) struct Bundled {
+    pub name: &'static str,
+    /// Every file of its folder, by name.
+    pub files: &'static [(&'static str, &'static [u8])],
+}
+
+/// Embeds the named files of `profiles/NAME/`.
+macro_rules! bundled {
+    ($name:literal: $($file:literal),+) => {
+        Bundled {
+            name: $name,
+            files: &[$(($file, include_bytes!(concat!("../../profiles/", $name, "/", $file)))),+],
+        }
+    };
+}
+
+/// Every bundled profile, `base` first.
+pub(super) const BUNDLED: &[Bundled] = &[
+    bundled!("base": "profile.toml", "install.sh", "setup.sh", "pins.txt"),
+    bundled!("python": "profile.toml"),
+    bundled!("rust": "profile.toml", "install.sh"),
+];
+
+impl Bundled {
+    /// The bundled profile of a name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        BUNDLED.iter().find(|bundled| bundled.name == name)
+    }
+
+    /// Its profile.toml, as a file that messages can point into.
+    pub fn source(&self) -> Source {
+        let label = format!("profiles/{}/profile.toml", self.name);
+        let toml = self.files.iter().find(|(name, _)| *name == "profile.toml");
+        let text = String::from_utf8_lossy(toml.map_or(&[], |(_, bytes)| *bytes)).into_owned();
+        Source { path: label.clone().into(), label, text }
+    }
+}
+
+/// Name and description of each bundled profile, `base` first.
+pub fn bundled_profiles() -> Vec<(ProfileName, String)> {
+    let read = |bundled: &'static Bundled| {
+        let name: ProfileName = bundled.name.parse().ok()?;
+        let profile = parse_profile(&bundled.source(), Some(name.clone()), &Beside::Bundled(bundled)).ok()?;
+        Some((name, profile.description))
+    };
+    BUNDLED.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+        let mut on_disk = BTreeMap::new();
+        for profile in std::fs::read_dir(root).unwrap().map(Result::unwrap) {
+            for file in std::fs::read_dir(profile.path()).unwrap().map(Result::unwrap) {
+                let name = format!("{}/{}", profile.file_name().display(), file.file_name().display());
+                on_disk.insert(name, std::fs::read(file.path()).unwrap());
+            }
+        }
+        let files = |bundled: &'static Bundled| {
+            let named =
+                move |(file, bytes): &(&str, &[u8])| (format!("{}/{file}", bundled.name), bytes.to_vec());
+            bundled.files.iter().map(named)
+        };
+        let embedded: BTreeMap<_, _> = BUNDLED.iter().flat_map(files).collect();
+        assert_eq!(embedded, on_disk, "extend BUNDLED when profiles/ grows");
+    }
+
+    #[test]
+    fn every_bundled_profile_is_valid_and_described() {
+        assert_eq!(BUNDLED[0].name, "base");
+        for bundled in BUNDLED {
+            let name: ProfileName = bundled.name.parse().unwrap();
+            let profile = parse_profile(&bundled.source(), Some(name), &Beside::Bundled(bundled)).unwrap();
+            assert!(!profile.description.is_empty(), "{}", bundled.name);
+            for required in profile.requires {
+                assert!(Bundled::find(required.as_str()).is_some(), "{} requires {required}", bundled.name);
+            }
+        }
+        assert_eq!(bundled_profiles().len(), BUNDLED.len());
+    }
+}

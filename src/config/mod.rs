@@ -1,0 +1,43 @@
+//! Configuration: text → TOML tree → domain values; every problem of a file is reported at once, with carets.
+//!
+//! Enters: the TOML files and the host they are judged against. Leaves: `Catalog`, `Provision`, `Computer`.
+//! Must not know how a machine is made: no Lima, no guest, no process.
+
+mod beside;
+mod bundled;
+mod catalog;
+mod certificate;
+mod computer;
+mod download;
+mod edit;
+mod guess;
+mod image;
+mod locate;
+mod problem;
+mod profile;
+mod project;
+mod provision;
+mod repos;
+mod source;
+mod stack;
+mod starter;
+mod suggest;
+mod syntax;
+#[cfg(test)]
+mod testing;
+mod walk;
+
+pub use bundled::bundled_profiles;
+pub use catalog::{Catalog, load_catalog};
+pub use computer::load_computer;
+pub use edit::add_project;
+pub use guess::guess_profiles;
+pub use locate::{ConfigFolder, Located, Lookup, locate};
+pub use provision::load_provision;
+pub use stack::profile_stack;
+pub use starter::{render_repository_starter, render_starter};
+
+use crate::model::{
+    Accelerator, AptRepo, Computer, Digest, DigestAlgorithm, Download, DownloadTarget, GitSettings, Image, ImageSource,
+    KernelBoot, Profile, Project, Provision, Repo, Script, Setup, Shell,
+};

@@ -1,0 +1,242 @@
+//! One table of projects.toml: its keys, and how one table lies over another.
+//!
+//! Enters: a table. Leaves: a `Draft`, where a key that was not written is `None`, and from that a `Project`.
+//! Must not know other tables or files.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::image::read_image;
+use super::repos::read_repos;
+use super::walk::{Schema, Table, Value, Walk};
+use super::{Image, Project, Repo, Setup, Shell};
+use crate::model::{ByteSize, EnvName, Host, ProfileName, ProjectName, RepoUrl, shown};
+
+/// Lima's own default for the disk is larger; less than this holds no guest.
+const SMALLEST_DISK: ByteSize = ByteSize::from_gib(4);
+/// Debian with systemd and cloud-init starts swapping below.
+const SMALLEST_MEMORY: ByteSize = ByteSize::from_bytes(512 << 20);
+const DEFAULT_CPUS: u32 = 2;
+const DEFAULT_MEMORY: ByteSize = ByteSize::from_gib(4);
+const DEFAULT_DISK: ByteSize = ByteSize::from_gib(40);
+
+/// Keys of a project, as messages and completions name them.
+pub(super) const PROJECT: Schema = Schema {
+    what: "a project",
+    keys: &["repos", "profiles", "cpus", "memory", "disk", "shell", "env", "setup", "forward_agent", "image"],
+    later: &[
+        "allow",
+        "host_access",
+        "idle",
+        "isolation",
+        "keep_awake",
+        "keys",
+        "lan_access",
+        "network",
+        "ports",
+        "secrets",
+        "token",
+    ],
+    elsewhere: &[
+        ("accelerator", "config.toml"),
+        ("apt", "provision.toml, or in a profile"),
+        ("apt_repo", "provision.toml, or in a profile"),
+        ("ca_certs", "config.toml"),
+        ("check", "provision.toml, or in a profile"),
+        ("download", "provision.toml, or in a profile"),
+        ("git", "config.toml"),
+        ("images", "config.toml"),
+        ("npm", "provision.toml, or in a profile"),
+        ("path", "provision.toml, or in a profile"),
+        ("script", "provision.toml, or in a profile"),
+        ("user_script", "provision.toml, or in a profile"),
+        ("uv", "provision.toml, or in a profile"),
+    ],
+};
+
+/// What a table is judged against.
+#[derive(Clone, Copy)]
+pub(super) struct Judge<'a> {
+    pub host: &'a Host,
+    /// What `repos = ["."]` stands for.
+    pub origin: Option<&'a RepoUrl>,
+    pub in_repository: bool,
+}
+
+/// The keys that a table has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Draft {
+    pub repos: Option<Vec<Repo>>,
+    /// Each with the place where it is named, since whether it exists is judged later.
+    pub profiles: Option<Vec<(ProfileName, Range<usize>)>>,
+    cpus: Option<u32>,
+    memory: Option<ByteSize>,
+    disk: Option<ByteSize>,
+    shell: Option<Shell>,
+    env: BTreeMap<EnvName, String>,
+    setup: Option<Setup>,
+    forward_agent: Option<bool>,
+    image: Option<Image>,
+}
+
+impl Draft {
+    /// Reads a table.
+    pub fn read(table: &Table<'_>, judge: Judge<'_>, walk: &mut Walk<'_>) -> Self {
+        table.check_keys(&PROJECT, walk);
+        let mut draft = Self::default();
+        for (key, value) in table.entries() {
+            draft.read_key(key, &value, judge, walk);
+        }
+        draft
+    }
+
+    fn read_key(&mut self, key: &str, value: &Value<'_>, judge: Judge<'_>, walk: &mut Walk<'_>) {
+        match key {
+            "repos" => self.repos = read_repos(value, judge, walk),
+            "profiles" => self.profiles = Some(value.parse_all("the name of a profile", walk)),
+            "cpus" => self.cpus = read_cpus(value, judge.host, walk),
+            "memory" => self.memory = read_memory(value, judge.host, walk),
+            "disk" => self.disk = read_disk(value, walk),
+            "shell" => self.shell = read_shell(value, walk),
+            "env" => self.env = read_env(value, walk),
+            "setup" => self.setup = read_setup(value, walk),
+            "forward_agent" => self.forward_agent = value.flag(walk),
+            "image" => self.image = read_image(value, judge.in_repository, walk),
+            _ => {}
+        }
+    }
+
+    /// The draft with another one laid over it; only `env` is joined, every other key is replaced.
+    pub fn overlaid(mut self, over: Self) -> Self {
+        self.env.extend(over.env);
+        Self {
+            repos: over.repos.or(self.repos),
+            profiles: over.profiles.or(self.profiles),
+            cpus: over.cpus.or(self.cpus),
+            memory: over.memory.or(self.memory),
+            disk: over.disk.or(self.disk),
+            shell: over.shell.or(self.shell),
+            env: self.env,
+            setup: over.setup.or(self.setup),
+            forward_agent: over.forward_agent.or(self.forward_agent),
+            image: over.image.or(self.image),
+        }
+    }
+
+    /// The project with the defaults for what was not written.
+    pub fn finish(self, name: ProjectName, file: std::path::PathBuf, judge: Judge<'_>) -> Project {
+        Project {
+            name,
+            file,
+            in_repository: judge.in_repository,
+            repos: self.repos.unwrap_or_default(),
+            profiles: self.profiles.unwrap_or_default().into_iter().map(|(name, _)| name).collect(),
+            cpus: self.cpus.unwrap_or(DEFAULT_CPUS.min(judge.host.cpus.max(1))),
+            memory: self.memory.unwrap_or_else(|| default_memory(judge.host)),
+            disk: self.disk.unwrap_or(DEFAULT_DISK),
+            shell: self.shell.unwrap_or_default(),
+            env: self.env,
+            setup: self.setup.unwrap_or_default(),
+            forward_agent: self.forward_agent.unwrap_or(true),
+            image: self.image,
+        }
+    }
+}
+
+/// 4 GiB, or half of what a smaller host has, in whole 256 MiB.
+fn default_memory(host: &Host) -> ByteSize {
+    const STEP: u64 = 256 << 20;
+    match host.memory_bytes {
+        Some(bytes) if bytes < DEFAULT_MEMORY.bytes() => {
+            ByteSize::from_bytes(bytes / 2 / STEP * STEP).max(SMALLEST_MEMORY)
+        }
+        _ => DEFAULT_MEMORY,
+    }
+}
+
+fn read_cpus(value: &Value<'_>, host: &Host, walk: &mut Walk<'_>) -> Option<u32> {
+    let number = value.integer("a whole number", walk)?;
+    let most = host.cpus;
+    if number < 1 {
+        value.fault(&format!("expected at least 1, got `{number}`"), walk);
+        return None;
+    }
+    match u32::try_from(number) {
+        Ok(cpus) if cpus <= most => Some(cpus),
+        _ => {
+            value.fault(&format!("expected at most `{most}`, as this computer has, got `{number}`"), walk);
+            None
+        }
+    }
+}
+
+fn read_memory(value: &Value<'_>, host: &Host, walk: &mut Walk<'_>) -> Option<ByteSize> {
+    let size: ByteSize = value.parse("a size such as `4GiB`", walk)?;
+    if size < SMALLEST_MEMORY {
+        value.fault(&format!("expected at least `{SMALLEST_MEMORY}`, got `{size}`"), walk);
+        return None;
+    }
+    match host.memory_bytes.map(ByteSize::from_bytes) {
+        Some(most) if size > most => {
+            value.fault(&format!("`{size}` is more than the {} of this computer", most.human()), walk);
+            None
+        }
+        _ => Some(size),
+    }
+}
+
+fn read_disk(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<ByteSize> {
+    let size: ByteSize = value.parse("a size such as `40GiB`", walk)?;
+    if size < SMALLEST_DISK {
+        value.fault(&format!("expected at least `{SMALLEST_DISK}`, got `{size}`"), walk);
+        return None;
+    }
+    Some(size)
+}
+
+fn read_shell(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Shell> {
+    let expected = "`bash`, `zsh` or `fish`";
+    match value.text(expected, walk)? {
+        "bash" => Some(Shell::Bash),
+        "zsh" => Some(Shell::Zsh),
+        "fish" => Some(Shell::Fish),
+        other => {
+            value.fault(&format!("expected {expected}, got `{}`", shown(other)), walk);
+            None
+        }
+    }
+}
+
+/// Reads `env`, of projects and of profiles.
+pub(super) fn read_env(value: &Value<'_>, walk: &mut Walk<'_>) -> BTreeMap<EnvName, String> {
+    let mut env = BTreeMap::new();
+    let Some(table) = value.table("a table such as `{ NAME = \"value\" }`", walk) else { return env };
+    for (key, value) in table.entries() {
+        let name = key.parse::<EnvName>();
+        if let Err(refused) = &name {
+            walk.problems.add(value.key_span.clone(), format!("env: {refused}"));
+        }
+        let Some(text) = value.text("a string", walk) else { continue };
+        if text.contains(['\0', '\n', '\r']) {
+            value.fault("a value cannot have line ends or NUL", walk);
+        } else if let Ok(name) = name {
+            env.insert(name, text.to_owned());
+        }
+    }
+    env
+}
+
+fn read_setup(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Setup> {
+    let expected = "a list of shell lines such as `[\"npm ci\"]`, or `false`";
+    if value.is_false() {
+        return Some(Setup::None);
+    }
+    value.items(expected, walk)?;
+    let lines = value.texts("a shell line", is_shell_line, walk);
+    Some(if lines.is_empty() { Setup::None } else { Setup::Commands(lines) })
+}
+
+/// Text that a shell can be given: something, and no NUL.
+pub(super) fn is_shell_line(text: &str) -> bool {
+    !text.trim().is_empty() && !text.contains('\0')
+}

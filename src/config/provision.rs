@@ -1,0 +1,49 @@
+//! provision.toml: the profile that every project of a folder gets last, and the image.
+//!
+//! Enters: a configuration folder. Leaves: `Provision`. Must not know the projects.
+
+use super::beside::Beside;
+use super::image::read_image;
+use super::problem::{Problems, check};
+use super::profile::{PROVISION, read_keys};
+use super::source::read_toml;
+use super::stack::describe_missing;
+use super::syntax::parse;
+use super::walk::{Table, Walk};
+use super::{ConfigFolder, Profile, Provision};
+use crate::failure::Result;
+use crate::model::ProfileName;
+
+/// Loads provision.toml; without one, everything is as it comes.
+pub fn load_provision(folder: &ConfigFolder) -> Result<Provision> {
+    let Some(source) = read_toml(folder, &folder.provision())? else { return Ok(Provision::default()) };
+    let mut walk = Walk { source: &source, problems: Problems::default() };
+    let mut provision = Provision::default();
+    if let Some(tree) = parse(&source, &mut walk.problems) {
+        read_provision(&mut provision, &Table::root(&tree), folder, &mut walk);
+    }
+    check(&[(&source, &walk.problems)])?;
+    Ok(provision)
+}
+
+fn read_provision(provision: &mut Provision, table: &Table<'_>, folder: &ConfigFolder, walk: &mut Walk<'_>) {
+    table.check_keys(&PROVISION, walk);
+    let mut profile = Profile::default();
+    read_keys(&mut profile, table, &Beside::Folder { dir: &folder.dir, folder }, walk);
+    provision.profile = profile;
+    provision.image = table.get("image").and_then(|value| read_image(&value, folder.in_repository, walk));
+    let base = table.get("base").and_then(|value| value.flag(walk));
+    provision.without_base = base == Some(false);
+    let Some(requires) = table.get("requires") else { return };
+    for item in requires
+        .items("a list", &mut Walk { source: walk.source, problems: Problems::default() })
+        .into_iter()
+        .flatten()
+    {
+        let Some(Ok(name)) = item.as_text().map(str::parse::<ProfileName>) else { continue };
+        if let Some((sentence, hint)) = describe_missing(&name, folder) {
+            item.fault(&sentence, walk);
+            walk.problems.hint(hint);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the tests of this room share: files to read and reports as the reader sees them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::problem::{Problems, check};
+use super::source::Source;
+use crate::failure::Failure;
+use crate::model::{Arch, Host, HostOs};
+
+/// Puts a file below a folder, with the mode an ordinary umask gives.
+pub(super) fn put(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test's fixture needs no atomic write")]
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+/// A failure as it is printed, the folder's path as `DIR`.
+pub(super) fn report(failure: &Failure, dir: &Path) -> String {
+    let mut text = match &failure.rendered {
+        Some(rendered) => format!("{rendered}\n"),
+        None => {
+            let mut causes = failure.error.chain();
+            let sentence = causes.next().map(ToString::to_string).unwrap_or_default();
+            causes.fold(format!("error: {sentence}\n"), |text, cause| format!("{text}caused by: {cause}\n"))
+        }
+    };
+    for hint in &failure.hints {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text.replace(&dir.display().to_string(), "DIR")
+}
+
+/// The report on a text, or an empty one.
+pub(super) fn judge(text: &str, read: impl FnOnce(&Source, &mut Problems)) -> String {
+    let source =
+        Source { label: "projects.toml".into(), path: "DIR/projects.toml".into(), text: text.to_owned() };
+    let mut problems = Problems::default();
+    read(&source, &mut problems);
+    let result = check(&[(&source, &problems)]);
+    result.err().map(|failure| report(&failure, Path::new("/nowhere"))).unwrap_or_default()
+}
+
+/// A computer with 8 processors and 16 GiB.
+pub(super) fn host() -> Host {
+    Host { os: HostOs::Linux, arch: Arch::Amd64, cpus: 8, memory_bytes: Some(16 << 30) }
+}

@@ -1,0 +1,178 @@
+//! What the process was given: home, folder, environment, terminal. The only reader of `std::env`.
+//!
+//! Enters: the environment, once. Leaves: values that every verb works with. Children get an allow-list of it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Context as _, Failure, Result};
+use crate::layout::Layout;
+use crate::model::{Arch, Host, HostOs};
+use crate::process::{Interrupt, Runner};
+use crate::ssh::Upstream;
+use crate::ui::{Loudness, Ui, log_command};
+
+/// Variables that children see as they are. Nothing else of ours steers `limactl`, `ssh`, `git` or QEMU.
+const PASSED_ON: [&str; 10] =
+    ["HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLORTERM", "XDG_RUNTIME_DIR"];
+/// Folders where package managers put programs, for editors that start us without a shell's PATH.
+const PROGRAM_FOLDERS: [&str; 5] =
+    ["/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin", "/usr/local/bin", "/usr/bin", "/bin"];
+/// Proxy settings, for downloads on the host only.
+const PROXIES: [&str; 6] = ["https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY", "no_proxy"];
+
+/// The options that every verb takes.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--config DIR` or `MACHINE_CONFIG_DIR`.
+    pub config_dir: Option<PathBuf>,
+    /// `-v`, `-q`.
+    pub loudness: Loudness,
+    /// `--json`.
+    pub json: bool,
+    /// `--yes`.
+    pub yes: bool,
+    /// `--dry-run`.
+    pub dry_run: bool,
+    /// `--no-wait`.
+    pub no_wait: bool,
+}
+
+/// The process's surroundings.
+pub struct Context {
+    /// What was asked for.
+    pub options: Options,
+    /// The folder we were started in.
+    pub cwd: PathBuf,
+    /// Where our files are.
+    pub layout: Layout,
+    /// The computer.
+    pub host: Host,
+    /// The terminal.
+    pub ui: Ui,
+    /// What starts programs.
+    pub runner: Runner,
+    /// This program, by a path that an upgrade keeps.
+    pub binary: PathBuf,
+    /// `XDG_CONFIG_HOME`.
+    pub xdg_config_home: Option<PathBuf>,
+    /// The host's agent.
+    pub upstream: Upstream,
+    /// Proxy variables.
+    pub proxies: Vec<(String, String)>,
+    /// Which of our folders are not at their default place.
+    pub folder_variables: Vec<(String, PathBuf)>,
+    /// Variables that name a key to sign with, in the order in which they count.
+    pub signing_variables: Vec<(String, String)>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text_variable(name: &str) -> Option<String> {
+    variable(name)?.into_string().ok()
+}
+
+fn path_variable(name: &str) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from)
+}
+
+impl Context {
+    /// Gathers everything.
+    ///
+    /// # Errors
+    /// When run as root, which Lima refuses, or without a home folder.
+    pub fn gather(options: Options) -> Result<Self> {
+        refuse_root()?;
+        let home = home_folder()?;
+        let interrupt = Interrupt::install().because(|| "failed to watch for signals")?;
+        let log = (options.loudness == Loudness::Verbose).then_some(log_command as fn(&str));
+        let runner = Runner::new(child_environment(&home), interrupt, log);
+        let cwd = std::env::current_dir().because(|| "failed to find the current folder: was it removed?")?;
+        let names = ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"];
+        let moved = names.iter().filter_map(|name| Some(((*name).to_string(), path_variable(name)?)));
+        let layout = Layout::new(&home, path_variable);
+        crate::ssh::check_path(&layout.data)?;
+        Ok(Self {
+            cwd,
+            host: host()?,
+            ui: Ui::new(options.loudness, options.json, options.yes),
+            binary: stable_binary(&runner)?,
+            runner,
+            xdg_config_home: path_variable("XDG_CONFIG_HOME"),
+            upstream: Upstream { socket: path_variable("SSH_AUTH_SOCK") },
+            proxies: PROXIES.iter().filter_map(|name| Some(((*name).to_string(), text_variable(name)?))).collect(),
+            folder_variables: moved.filter(|(_, path)| path.is_absolute()).collect(),
+            signing_variables: ["GIT_SIGNING_KEY", "OP_SIGNING_KEY_REF", "GIT_SIGNING_PUBKEY_FILE"]
+                .iter()
+                .filter_map(|name| Some(((*name).to_string(), text_variable(name)?)))
+                .collect(),
+            layout,
+            options,
+        })
+    }
+}
+
+/// The configuration folder as completion sees it, without anything that could fail or take time.
+pub fn completion_surroundings() -> Option<(PathBuf, PathBuf, Option<PathBuf>, Option<PathBuf>)> {
+    let cwd = std::env::current_dir().ok()?;
+    Some((cwd, home_folder().ok()?, path_variable("XDG_CONFIG_HOME"), path_variable("MACHINE_CONFIG_DIR")))
+}
+
+/// Where our state is, for completion.
+pub fn completion_layout() -> Option<Layout> {
+    Some(Layout::new(&home_folder().ok()?, path_variable))
+}
+
+fn refuse_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Err(Failure::usage("`machine` does not run as root: Lima refuses it, and your keys are not root's")
+            .hint("run it as the user whose projects these are"));
+    }
+    Ok(())
+}
+
+fn home_folder() -> Result<PathBuf> {
+    dirs::home_dir().filter(|home| home.is_absolute()).ok_or_else(|| {
+        Failure::usage("there is no home folder: HOME is not set, or not an absolute path").hint("set HOME")
+    })
+}
+
+/// What children see: an allow-list, and a PATH that also works below an editor.
+fn child_environment(home: &Path) -> Vec<(OsString, OsString)> {
+    let passed = PASSED_ON.iter().filter_map(|name| Some((OsString::from(name), variable(name)?)));
+    let mut environment: Vec<(OsString, OsString)> = passed.filter(|(name, _)| name != "HOME").collect();
+    environment.push(("HOME".into(), home.into()));
+    let given = variable("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&given).filter(|folder| folder.is_absolute()).collect();
+    for folder in PROGRAM_FOLDERS.map(PathBuf::from) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    environment.push(("PATH".into(), std::env::join_paths(folders).unwrap_or(given)));
+    environment
+}
+
+fn host() -> Result<Host> {
+    let os = if cfg!(target_os = "macos") { HostOs::MacOs } else { HostOs::Linux };
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => Arch::Amd64,
+        "aarch64" => Arch::Arm64,
+        other => return Err(Failure::usage(format!("no guest image is known for this architecture, `{other}`"))),
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    Ok(Host { os, arch, cpus, memory_bytes: crate::process::physical_memory_bytes() })
+}
+
+/// The path that editors and the launcher's link can rely on: a package manager's link on PATH that leads to this very
+/// program outlives an upgrade, the program's own versioned folder does not.
+fn stable_binary(runner: &Runner) -> Result<PathBuf> {
+    let own = std::env::current_exe().because(|| "failed to find this program's own path")?;
+    let own_real = std::fs::canonicalize(&own).unwrap_or_else(|_| own.clone());
+    let on_path = runner.find("machine");
+    let is_own = |path: &PathBuf| std::fs::canonicalize(path).is_ok_and(|real| real == own_real);
+    Ok(on_path.filter(is_own).unwrap_or(own))
+}

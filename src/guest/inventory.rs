@@ -1,0 +1,171 @@
+//! What deleting a machine would lose: uncommitted, untracked, stashed and unpushed work of every repository.
+//!
+//! Enters: the lines of an answer, which a hostile guest may have written. Leaves: counts and names for a person.
+
+use std::fmt;
+
+/// A repository with work that exists nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtRisk {
+    /// The folder, from the home folder on.
+    pub folder: String,
+    /// Files changed but not committed.
+    pub modified: u64,
+    /// Files git does not know.
+    pub untracked: u64,
+    /// Entries of the stash.
+    pub stashed: u64,
+    /// Commits no remote has.
+    pub unpushed: u64,
+    /// A merge, rebase or the like that is under way.
+    pub in_progress: bool,
+    /// Some of the file and commit names, as the guest gave them.
+    pub examples: Vec<String>,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Only repositories with something to lose.
+    pub repositories: Vec<AtRisk>,
+    /// How many were looked at.
+    pub looked_at: u64,
+}
+
+/// Names shown for each repository.
+const EXAMPLES: usize = 6;
+
+/// The script that asks, run as the login user. It looks at every work tree in the home folder, clean ones included.
+pub fn inventory_script(mark: &str) -> String {
+    format!("mark={mark}\n{SCRIPT}")
+}
+
+/// `git status` may run a program that the repository names (`core.fsmonitor`): in the guest, which is where it may.
+const SCRIPT: &str = r#"
+set -u
+echo "$mark"
+cd "$HOME" || exit 1
+# Caches of tools hold clones of other people's work; what a person clones has a name without a dot.
+find . -mindepth 1 -maxdepth 6 \( -name node_modules -o -path './.*' \) -prune -o -name .git -print -prune 2>/dev/null |
+  while IFS= read -r git; do
+    dir=${git%/.git}
+    dir=${dir#./}
+    (
+      cd "$dir" && git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "unreadable $dir"; exit; }
+      status=$(git status --porcelain=v1 --untracked-files=all --ignore-submodules=none 2>/dev/null) || { echo "unreadable $dir"; exit; }
+      echo "repository $dir"
+      echo "modified $(printf '%s\n' "$status" | grep -c '^[^?! ]\|^ [^ ]')"
+      echo "untracked $(printf '%s\n' "$status" | grep -c '^??')"
+      echo "stashed $(git stash list | wc -l)"
+      if git rev-parse --verify --quiet HEAD >/dev/null; then
+        echo "unpushed $(git rev-list --count HEAD --branches --tags --not --remotes)"
+        git log --format='example commit %h %s' -n 3 HEAD --branches --not --remotes
+      fi
+      for name in MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD rebase-merge rebase-apply BISECT_LOG; do
+        [ ! -e "$(git rev-parse --git-path "$name")" ] || echo in-progress
+      done
+      printf '%s\n' "$status" | head -n 3 | sed -n 's/^...\(.*\)/example \1/p'
+    )
+  done
+echo "$mark"
+"#;
+
+impl Inventory {
+    /// Reads an answer; `None` when it is incomplete or a repository could not be read, since unknown is not safe.
+    pub fn parse(answer: &str, mark: &str) -> Option<Self> {
+        let frame = format!("{mark}\n");
+        let mut parts = answer.split(&frame);
+        let (_, framed, _) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut all: Vec<AtRisk> = Vec::new();
+        for line in framed.lines() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            if word == "unreadable" {
+                return None;
+            }
+            if word == "repository" {
+                all.push(AtRisk::new(rest));
+            } else if let Some(current) = all.last_mut() {
+                current.note(word, rest)?;
+            }
+        }
+        let looked_at = all.len() as u64;
+        Some(Self { repositories: all.into_iter().filter(AtRisk::has_something).collect(), looked_at })
+    }
+
+    /// Whether nothing would be lost.
+    pub fn is_clean(&self) -> bool {
+        self.repositories.is_empty()
+    }
+}
+
+impl AtRisk {
+    fn new(folder: &str) -> Self {
+        let folder = folder.to_string();
+        Self { folder, modified: 0, untracked: 0, stashed: 0, unpushed: 0, in_progress: false, examples: Vec::new() }
+    }
+
+    fn note(&mut self, word: &str, rest: &str) -> Option<()> {
+        let count = || rest.trim().parse::<u64>().ok();
+        match word {
+            "modified" => self.modified = count()?,
+            "untracked" => self.untracked = count()?,
+            "stashed" => self.stashed = count()?,
+            "unpushed" => self.unpushed = count()?,
+            "in-progress" => self.in_progress = true,
+            "example" if self.examples.len() < EXAMPLES => self.examples.push(rest.chars().take(100).collect()),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn has_something(&self) -> bool {
+        self.in_progress || self.modified + self.untracked + self.stashed + self.unpushed > 0
+    }
+}
+
+impl fmt::Display for Inventory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for repository in &self.repositories {
+            let counts = [
+                (repository.modified, "modified"),
+                (repository.untracked, "untracked"),
+                (repository.stashed, "stashed"),
+                (repository.unpushed, "unpushed commits"),
+            ];
+            let mut words: Vec<String> =
+                counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+            if repository.in_progress {
+                words.push("a merge or rebase under way".into());
+            }
+            writeln!(f, "  ~/{}: {}", repository.folder, words.join(", "))?;
+            for example in &repository.examples {
+                writeln!(f, "      {example}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "M\nrepository code/blog\nmodified 2\nuntracked 1\nstashed 0\nunpushed 3\n\
+        example commit abc fix\nexample src/main.rs\nrepository code/theme\nmodified 0\nuntracked 0\nstashed 0\nunpushed 0\nM\n";
+
+    #[test]
+    fn lists_what_would_be_lost() {
+        let inventory = Inventory::parse(ANSWER, "M").expect("whole");
+        assert_eq!(inventory.looked_at, 2);
+        let expected = "  ~/code/blog: 2 modified, 1 untracked, 3 unpushed commits\n      commit abc fix\n      src/main.rs\n";
+        assert_eq!(inventory.to_string(), expected);
+    }
+
+    #[test]
+    fn unknown_is_not_the_same_as_gone() {
+        assert_eq!(Inventory::parse("M\nrepository code/blog\nmodified x\nM\n", "M"), None);
+        assert_eq!(Inventory::parse("M\nunreadable code/blog\nM\n", "M"), None);
+        assert_eq!(Inventory::parse("M\nrepository code/blog\nmodified 1\n", "M"), None);
+        assert!(Inventory::parse("M\nM\n", "M").expect("empty").is_clean());
+    }
+}

@@ -1,0 +1,20 @@
+//! All that happens inside the machine: named steps, repositories, what would be lost.
+//!
+//! Enters: profiles and project as values, what the guest answered. Leaves: scripts, and readings of answers.
+//! Runs nothing itself: the scripts go over `ssh`. What a guest says is data, never a path or a command on the host.
+
+mod answer;
+mod environment;
+mod identity;
+mod inventory;
+mod repositories;
+mod shell;
+mod step;
+mod steps;
+
+pub use answer::{Observation, observe_script};
+pub use identity::{is_pinned, pinned_known_hosts};
+pub use inventory::{Inventory, inventory_script};
+pub use repositories::{clone_script, setup_script};
+pub use step::Step;
+pub use steps::{Wanted, list_steps};

@@ -1,0 +1,332 @@
+//! The list of steps that makes a machine what its profiles and its project say; a pure function.
+//!
+//! Enters: profiles in order, environment, identity, certificates. Leaves: steps in the order they run.
+//! What only adds is chained; what sets a state stands alone, so that a new name in git does not reinstall Docker.
+
+use std::collections::BTreeMap;
+
+use super::environment::Environment;
+use super::identity::identity_step;
+use super::shell::{quote, quote_all};
+use super::step::Step;
+use crate::model::{AptRepo, Arch, Download, DownloadTarget, GitHost, GitIdentity, Profile, Script, Shell};
+
+/// All that the steps depend on.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// In order, `base` first, provision.toml last.
+    pub profiles: &'a [Profile],
+    /// The project's own variables.
+    pub env: BTreeMap<String, String>,
+    /// The login shell.
+    pub shell: Shell,
+    /// Extra certificate authorities, PEM by file name.
+    pub ca_certs: &'a BTreeMap<String, String>,
+    /// Who commits.
+    pub identity: &'a GitIdentity,
+    /// Git hosts beyond the bundled ones.
+    pub git_hosts: &'a [GitHost],
+    /// Whether repositories are to be cloned, which takes git.
+    pub needs_git: bool,
+    /// The guest's architecture.
+    pub arch: Arch,
+}
+
+/// Lists the steps.
+pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
+    let mut steps = vec![guest_step()];
+    if !wanted.ca_certs.is_empty() {
+        steps.push(certificates_step(wanted.ca_certs));
+    }
+    steps.push(environment(wanted).step());
+    steps.push(identity_step(wanted.identity, wanted.git_hosts));
+    let mut previous = None;
+    if wanted.needs_git && !wanted.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git")) {
+        let step = Step::chained("apt: git".into(), apt_body(&["git".into()]), Vec::new(), None);
+        steps.push(step.clone());
+        previous = Some(step);
+    }
+    for profile in wanted.profiles {
+        for step in profile_steps(profile, wanted.arch, previous.take()) {
+            previous = Some(step.clone());
+            steps.push(step);
+        }
+    }
+    steps.push(shell_step(wanted.shell));
+    steps.extend(check_step(wanted.profiles, previous.as_ref()));
+    steps
+}
+
+fn guest_step() -> Step {
+    let files = vec![
+        ("session.sh".to_string(), include_bytes!("../../templates/guest/session.sh").to_vec()),
+        ("sshrc".to_string(), include_bytes!("../../templates/guest/sshrc").to_vec()),
+    ];
+    let body = include_str!("../../templates/guest/guest.sh");
+    Step::state("guest", "guest: session helper, apt settings".into(), body.into(), files)
+}
+
+fn certificates_step(certificates: &BTreeMap<String, String>) -> Step {
+    let files = certificates.iter().map(|(name, pem)| (format!("{name}.crt"), pem.clone().into_bytes())).collect();
+    let body = "rm -rf /usr/local/share/ca-certificates/machine\n\
+        install -D -m 0644 -t /usr/local/share/ca-certificates/machine ./*.crt\n\
+        update-ca-certificates >/dev/null\n";
+    Step::state("ca-certs", format!("ca_certs: {}", summary(certificates.keys().cloned())), body.into(), files)
+}
+
+fn environment(wanted: &Wanted) -> Environment {
+    let mut environment = Environment::default();
+    for profile in wanted.profiles {
+        // A later profile's tools are found before an earlier one's.
+        environment.path.splice(0..0, profile.path.iter().cloned());
+        let variables = profile.env.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        environment.variables.extend(variables);
+    }
+    environment.variables.extend(wanted.env.clone());
+    if !wanted.ca_certs.is_empty() {
+        environment.trust_system_certificates();
+    }
+    environment
+}
+
+fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<Step> {
+    let label = profile.name.as_ref().map_or_else(|| "provision.toml".to_string(), ToString::to_string);
+    let mut chain = Chain { previous, steps: Vec::new() };
+    if !profile.apt_repos.is_empty() {
+        let names = summary(profile.apt_repos.iter().map(|repo| repo.name.clone()));
+        let files = profile.apt_repos.iter().map(|repo| (key_file(repo), repo.key.clone())).collect();
+        chain.add(format!("apt sources: {names}"), profile.apt_repos.iter().map(apt_repo_body).collect(), files);
+    }
+    if !profile.apt.is_empty() {
+        chain.add(format!("apt: {}", summary(profile.apt.iter().cloned())), apt_body(&profile.apt), Vec::new());
+    }
+    for download in &profile.downloads {
+        chain.add(format!("download: {}", short_url(&download.url)), download_body(download, arch), Vec::new());
+    }
+    let files = || profile.files.iter().map(|(name, bytes)| (name.clone(), bytes.clone())).collect::<Vec<_>>();
+    if let Some(script) = &profile.script {
+        chain.add(format!("{label}: {}", script.name), format!("bash -euo pipefail {}\n", script_path(script)), files());
+    }
+    if !profile.npm.is_empty() {
+        chain.add(format!("npm: {}", summary(profile.npm.iter().cloned())), npm_body(&profile.npm), Vec::new());
+    }
+    if !profile.uv.is_empty() {
+        chain.add(format!("uv: {}", summary(profile.uv.iter().cloned())), uv_body(&profile.uv), Vec::new());
+    }
+    if let Some(script) = &profile.user_script {
+        let body = format!("chown -R dev: .\nas_dev bash -euo pipefail {}\n", script_path(script));
+        chain.add(format!("{label}: {}", script.name), body, files());
+    }
+    chain.steps
+}
+
+struct Chain {
+    previous: Option<Step>,
+    steps: Vec<Step>,
+}
+
+impl Chain {
+    fn add(&mut self, name: String, body: String, files: Vec<(String, Vec<u8>)>) {
+        let step = Step::chained(name, body, files, self.previous.as_ref());
+        self.previous = Some(step.clone());
+        self.steps.push(step);
+    }
+}
+
+fn script_path(script: &Script) -> String {
+    quote(&format!("./{}", script.name))
+}
+
+fn key_file(repo: &AptRepo) -> String {
+    format!("{}.key", repo.name)
+}
+
+fn apt_repo_body(repo: &AptRepo) -> String {
+    let (name, key) = (quote(&repo.name), quote(&key_file(repo)));
+    let (suites, components) = (repo.suites.join(" "), repo.components.join(" "));
+    let uri = &repo.uri;
+    // apt tells a key in armour from a binary one by the file's ending.
+    format!(
+        "ending=gpg\n! head -c 27 {key} | grep -q 'BEGIN PGP' || ending=asc\n\
+         install -D -m 0644 {key} /etc/apt/keyrings/{name}.$ending\n\
+         cat >/etc/apt/sources.list.d/{name}.sources <<SOURCES\n\
+         Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\n\
+         Signed-By: /etc/apt/keyrings/{}.$ending\nSOURCES\n",
+        repo.name
+    )
+}
+
+fn apt_body(packages: &[String]) -> String {
+    let packages = quote_all(packages.iter().map(String::as_str));
+    format!("apt-get -q update\napt-get -q -y install --no-install-recommends -- {packages}\n")
+}
+
+fn npm_body(packages: &[String]) -> String {
+    let packages = quote_all(packages.iter().map(String::as_str));
+    format!("as_dev npm install --global --prefix /home/dev/.local --no-fund --no-audit -- {packages}\n")
+}
+
+fn uv_body(tools: &[String]) -> String {
+    tools.iter().map(|tool| format!("as_dev uv tool install --quiet --force -- {}\n", quote(tool))).collect()
+}
+
+fn download_body(download: &Download, arch: Arch) -> String {
+    let url = download.url.replace("{version}", &download.version).replace("{arch}", arch.debian());
+    let Some(sha256) = download.sha256.get(&arch) else {
+        let message = format!("no sha256 for {} of {url}", arch.debian());
+        return format!("echo {} >&2\nexit 1\n", quote(&message));
+    };
+    let fetch = format!(
+        "curl --fail --silent --show-error --location --proto '=https' --retry 3 --output file -- {}\n\
+         echo {} | sha256sum --check --quiet -\n",
+        quote(&url),
+        quote(&format!("{sha256}  file"))
+    );
+    let place = match &download.target {
+        DownloadTarget::Extract(folder) => {
+            let folder = quote(folder);
+            format!("install -d {folder}\ntar --extract --no-same-owner --file file --directory {folder}\n")
+        }
+        DownloadTarget::Install(path) => format!("install -D -m 0755 file {}\n", quote(path)),
+    };
+    fetch + &place
+}
+
+fn shell_step(shell: Shell) -> Step {
+    let name = match shell {
+        Shell::Bash => "bash",
+        Shell::Zsh => "zsh",
+        Shell::Fish => "fish",
+    };
+    // A .zshrc keeps zsh from asking its questions for new users.
+    let body = format!(
+        "path=$(command -v {name}) || {{\n{}path=$(command -v {name})\n}}\nusermod --shell \"$path\" dev\n\
+         as_dev touch /home/dev/.zshrc\n",
+        apt_body(&[name.to_string()])
+    );
+    Step::state("shell", format!("shell: {name}"), body, Vec::new())
+}
+
+/// The checks run again whenever anything before them did.
+fn check_step(profiles: &[Profile], previous: Option<&Step>) -> Option<Step> {
+    let checks: Vec<&String> = profiles.iter().flat_map(|profile| &profile.check).collect();
+    if checks.is_empty() {
+        return None;
+    }
+    let body = checks.iter().map(|check| {
+        let message = quote(&format!("check failed: {check}"));
+        format!("as_dev bash -c {} || {{ echo {message}; exit 1; }}\n", quote(check))
+    });
+    // Group membership and user services count from a new login on, which is what `as_dev` is.
+    Some(Step::chained(format!("checks: {} of them", checks.len()), body.collect(), Vec::new(), previous))
+}
+
+/// `git, curl, +14`: the first two names, and how many more.
+fn summary(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    let shown = names.iter().take(2).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(2) {
+        0 => shown,
+        more => format!("{shown}, +{more}"),
+    }
+}
+
+fn short_url(url: &str) -> String {
+    url.rsplit('/').next().unwrap_or(url).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(profiles: &[Profile], needs_git: bool) -> Vec<String> {
+        let (certificates, identity) = (BTreeMap::new(), GitIdentity::default());
+        let wanted = Wanted {
+            profiles,
+            env: BTreeMap::new(),
+            shell: Shell::Bash,
+            ca_certs: &certificates,
+            identity: &identity,
+            git_hosts: &[],
+            needs_git,
+            arch: Arch::Amd64,
+        };
+        list_steps(&wanted).into_iter().map(|step| step.name).collect()
+    }
+
+    fn profile() -> Profile {
+        Profile {
+            apt: ["jq", "tmux", "zsh"].map(String::from).to_vec(),
+            npm: vec!["prettier@3.6.2".into()],
+            uv: vec!["ruff==1".into()],
+            script: Some(Script { name: "install.sh".into(), text: "#!/bin/bash\n".into() }),
+            check: vec!["jq --version".into()],
+            ..Profile::default()
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_profile() {
+        let expected = [
+            "guest: session helper, apt settings", "environment: PATH", "git: no identity configured", "apt: git",
+            "apt: jq, tmux, +1", "provision.toml: install.sh", "npm: prettier@3.6.2", "uv: ruff==1", "shell: bash",
+            "checks: 1 of them",
+        ];
+        assert_eq!(names(&[profile()], true), expected);
+        assert_eq!(names(&[], false)[3..], ["shell: bash"]);
+    }
+
+    #[test]
+    fn one_more_package_reruns_only_what_follows_it() {
+        let stamps = |profiles: &[Profile]| {
+            let steps: Vec<Step> = profiles.iter().fold(Vec::new(), |mut all, profile| {
+                let last = all.last().cloned();
+                all.extend(profile_steps(profile, Arch::Amd64, last));
+                all
+            });
+            steps.into_iter().map(|step| step.stamp).collect::<Vec<_>>()
+        };
+        let last = Profile { apt: vec!["fd-find".into()], ..Profile::default() };
+        let more = Profile { apt: vec!["fd-find".into(), "bat".into()], ..Profile::default() };
+        let (before, after) = (stamps(&[profile(), last]), stamps(&[profile(), more]));
+        assert_eq!(before.len(), 5);
+        assert_eq!(before[..4], after[..4]);
+        assert_ne!(before[4], after[4]);
+    }
+
+    #[test]
+    fn a_download_is_verified_before_it_is_used() {
+        let download = Download {
+            url: "https://go.dev/dl/go{version}.linux-{arch}.tar.gz".into(),
+            version: "1.2".into(),
+            sha256: [(Arch::Amd64, "ab".into())].into(),
+            target: DownloadTarget::Extract("/usr/local".into()),
+        };
+        let body = download_body(&download, Arch::Amd64);
+        let check = body.find("sha256sum --check").expect("checked");
+        assert!(check < body.find("tar --extract").expect("unpacked"));
+        assert!(body.contains("'https://go.dev/dl/go1.2.linux-amd64.tar.gz'"));
+        assert!(download_body(&download, Arch::Arm64).contains("exit 1"));
+    }
+
+    #[test]
+    fn every_script_is_one_that_bash_parses() {
+        let (certificates, identity) = ([("a".to_string(), "pem".to_string())].into(), GitIdentity::default());
+        let profiles = [profile()];
+        let wanted = Wanted {
+            profiles: &profiles,
+            env: [("A".to_string(), "it's".to_string())].into(),
+            shell: Shell::Zsh,
+            ca_certs: &certificates,
+            identity: &identity,
+            git_hosts: &[],
+            needs_git: true,
+            arch: Arch::Arm64,
+        };
+        let runner = crate::process::Runner::new(vec![("PATH".into(), "/usr/bin:/bin".into())], crate::process::Interrupt::default(), None);
+        for step in list_steps(&wanted) {
+            let cmd = crate::process::Cmd::new("bash").args(["-n", "-s"]).input(step.script());
+            runner.run(&cmd).unwrap_or_else(|failure| panic!("{}: {failure:?}", step.name));
+        }
+    }
+}

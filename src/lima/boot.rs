@@ -1,0 +1,133 @@
+//! Waits for a guest to be there: by listening to its console, not by knocking at its door.
+//!
+//! Enters: the instance's folder, the child that starts it, a way to try a connection. Leaves: how the wait ended.
+//! OpenSSH 9.8 and later punish an address that knocks without a key; QEMU's user network delivers queued knocks all
+//! at once. So the guest's ssh unit writes a line to its console, and only then somebody connects.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::disk;
+use crate::failure::Result;
+use crate::process::Runner;
+
+/// What the guest's ssh unit prints; templates/guest/host-key.sh.
+const MARKER: &str = "MACHINE-SSHD-UP";
+/// Consoles that Lima's drivers log: the serial port, PCI's on ARM, virtio's.
+const CONSOLES: [&str; 3] = ["serial.log", "serialp.log", "serialv.log"];
+/// How much of a console is read: the marker stands near its end.
+const TAIL_BYTES: u64 = 256 * 1024;
+/// How often the console is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// When, and how often, a guest is tried that has printed no marker: its console may lead elsewhere.
+const KNOCK_AFTER: Duration = Duration::from_secs(45);
+const KNOCK_EVERY: Duration = Duration::from_secs(5);
+
+/// How a wait ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// Connected.
+    Ready,
+    /// `limactl start` ended with an error.
+    StartFailed,
+    /// Nothing at all on the console for this long.
+    Silent,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// How long to be patient.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until the guest must be connected.
+    pub boot: Duration,
+    /// Until it must have printed anything; `None` where silence means nothing.
+    pub silence: Option<Duration>,
+}
+
+/// Waits until `connect` says true. `start_failed` says whether `limactl start` has ended badly.
+pub fn wait_for_guest(
+    instance: &Path,
+    patience: Patience,
+    runner: &Runner,
+    start_failed: &mut dyn FnMut() -> Result<bool>,
+    connect: &mut dyn FnMut() -> Result<bool>,
+) -> Result<Boot> {
+    let started = Instant::now();
+    let (mut markers_tried, mut last_knock) = (0, started);
+    loop {
+        runner.check_interrupt()?;
+        let console = console_tail(instance);
+        let markers = console.matches(MARKER).count();
+        let knock = started.elapsed() > KNOCK_AFTER && last_knock.elapsed() > KNOCK_EVERY;
+        // After a marker a connection succeeds; one that does not is repeated at the pace sshd forgives.
+        let retry = markers > 0 && last_knock.elapsed() > KNOCK_EVERY / 2;
+        if markers > markers_tried || retry || knock {
+            (markers_tried, last_knock) = (markers, Instant::now());
+            if connect()? {
+                return Ok(Boot::Ready);
+            }
+        }
+        if start_failed()? {
+            return Ok(Boot::StartFailed);
+        }
+        if patience.silence.is_some_and(|limit| started.elapsed() > limit) && console.trim().is_empty() {
+            return Ok(Boot::Silent);
+        }
+        if started.elapsed() > patience.boot {
+            return Ok(Boot::TimedOut);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The end of what the guest printed, on whichever console.
+pub fn console_tail(instance: &Path) -> String {
+    CONSOLES.map(|name| disk::read_tail(&instance.join(name), TAIL_BYTES)).concat()
+}
+
+/// The last lines of the console, for an error message.
+pub fn console_lines(instance: &Path, count: usize) -> Vec<String> {
+    let tail = console_tail(instance);
+    let lines: Vec<&str> = tail.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Interrupt;
+
+    const PATIENCE: Patience = Patience { boot: Duration::from_millis(400), silence: None };
+
+    fn runner() -> Runner {
+        Runner::new(Vec::new(), Interrupt::default(), None)
+    }
+
+    #[test]
+    fn nobody_knocks_before_the_marker() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut knocks = 0;
+        let boot = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(false), &mut || {
+            knocks += 1;
+            Ok(true)
+        });
+        assert_eq!((boot.expect("waited"), knocks), (Boot::TimedOut, 0));
+        disk::write_atomic(&folder.path().join("serialv.log"), b"[ 1.0] MACHINE-SSHD-UP\r\n", 0o600).expect("written");
+        let boot = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(false), &mut || {
+            knocks += 1;
+            Ok(true)
+        });
+        assert_eq!((boot.expect("waited"), knocks), (Boot::Ready, 1));
+    }
+
+    #[test]
+    fn a_failed_start_silence_and_an_interrupt_end_the_wait() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let failed = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(true), &mut || Ok(false));
+        assert_eq!(failed.expect("waited"), Boot::StartFailed);
+        let patience = Patience { silence: Some(Duration::from_millis(150)), ..PATIENCE };
+        let silent = wait_for_guest(folder.path(), patience, &runner(), &mut || Ok(false), &mut || Ok(false));
+        assert_eq!(silent.expect("waited"), Boot::Silent);
+    }
+}

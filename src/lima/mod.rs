@@ -1,0 +1,25 @@
+//! All that knows the word `limactl`: what to call, what it answers, what of its behaviour must be made safe.
+//!
+//! Enters: a machine's values. Leaves: instances in a known state, or a failure that names what is wrong with them.
+//! Facts about Lima are from its source at v2.2.0. Must not know what a project or a profile is.
+
+mod boot;
+mod driver;
+pub mod image;
+pub mod launcher;
+mod limactl;
+mod list;
+mod port;
+mod qcow2;
+mod starting;
+mod stopping;
+mod template;
+mod verify;
+pub mod version;
+
+pub use driver::Driver;
+pub use limactl::Limactl;
+pub use list::{Instance, Status};
+pub use port::{choose_port, is_free};
+pub use starting::{Acceleration, Started, start_problem};
+pub use template::{LocalImage, Machine, parse, uuid_of};

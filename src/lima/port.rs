@@ -1,0 +1,38 @@
+//! The fixed port that reaches a machine's sshd.
+//!
+//! Enters: the ports of all other machines, stopped ones included. Leaves: one that nobody else has.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use crate::failure::{Failure, Result};
+
+/// Above the system's own ranges and below the ephemeral one.
+const FIRST: u16 = 20_000;
+const LAST: u16 = 29_999;
+
+/// Whether nobody on this host listens on the port.
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// The lowest port that no machine has and nobody listens on.
+pub fn choose_port(taken: &[u16]) -> Result<u16> {
+    let free = (FIRST..=LAST).find(|port| !taken.contains(port) && is_free(*port));
+    free.ok_or_else(|| Failure::operation(format!("no free port between {FIRST} and {LAST} on 127.0.0.1")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_not_given_twice_nor_taken_from_a_stranger() {
+        let first = choose_port(&[]).expect("a port");
+        let second = choose_port(&[first]).expect("another port");
+        assert!(first >= FIRST && second > first);
+        let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, second)).expect("bound");
+        assert!(!is_free(second));
+        assert_ne!(choose_port(&[first]).expect("a third port"), second);
+        drop(stranger);
+    }
+}

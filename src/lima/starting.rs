@@ -1,0 +1,267 @@
+//! Starting an instance: `limactl start` is left to finish by itself, we go on as soon as our own ssh works.
+//!
+//! Enters: an instance that is stopped, its road. Leaves: a guest that answers, or the reason with its console's end.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::boot::{Boot, Patience, console_lines, wait_for_guest};
+use super::driver::{Driver, log_message};
+use super::launcher::{self, Choice, Engine, Launch, Verdict};
+use crate::disk;
+use crate::failure::{Context, Failure, Result};
+use crate::layout::Layout;
+use crate::model::HostOs;
+use crate::process::{Identity, Runner, terminate_verified};
+use crate::ssh::{Attempt, Road};
+
+/// A boot under hardware virtualisation takes seconds, under emulation minutes.
+const BOOT_PATIENCE: Duration = Duration::from_secs(240);
+const BOOT_PATIENCE_EMULATED: Duration = Duration::from_secs(1200);
+/// A kernel that KVM can run prints within a second or two.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// A guest that was started and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// What runs it; `None` on hosts where Lima decides.
+    pub engine: Option<Engine>,
+}
+
+/// How QEMU is to be accelerated, and where to learn what happened before.
+pub struct Acceleration<'a> {
+    /// The setting.
+    pub choice: Choice,
+    /// This program, for the launcher's link.
+    pub binary: &'a Path,
+    /// Told once when it is not the fast way.
+    pub say: &'a dyn Fn(&str),
+}
+
+/// The `limactl start` that was left running.
+#[derive(Debug, Serialize, Deserialize)]
+struct Running {
+    pid: i32,
+    started: String,
+    command: String,
+}
+
+impl Driver<'_> {
+    /// Starts an instance and waits until `road` is open.
+    ///
+    /// # Errors
+    /// When it does not come up: with the last lines of Lima's log or of the guest's console. It is stopped then.
+    pub fn start(&self, name: &str, road: &Road, acceleration: &Acceleration) -> Result<Started> {
+        settle(self.layout, self.runner, name, Duration::ZERO);
+        let engine = self.prepare_launcher(name, acceleration)?;
+        match self.start_once(name, road, engine) {
+            Err(Trouble::Silent) => {
+                (acceleration.say)("nothing on the console for 20 s under KVM: trying software emulation instead");
+                self.stop_left_over(name)?;
+                self.remember_hang()?;
+                self.write_launch(name, Engine::Tcg)?;
+                self.start_once(name, road, Some(Engine::Tcg)).map_err(|trouble| trouble.into_failure(name))
+            }
+            outcome => outcome.map_err(|trouble| trouble.into_failure(name)),
+        }
+    }
+
+    /// Waits until an instance that Lima already runs answers on `road`.
+    ///
+    /// # Errors
+    /// When it does not in time. It goes on running: somebody else may be at work in it.
+    pub fn wait(&self, name: &str, road: &Road) -> Result<()> {
+        let folder = self.layout.instance(name);
+        let patience = Patience { boot: BOOT_PATIENCE, silence: None };
+        let mut last_words = String::new();
+        let mut connect = || match road.open(self.runner)? {
+            Attempt::Connected => Ok(true),
+            Attempt::NotYet(words) => {
+                last_words = words;
+                Ok(false)
+            }
+        };
+        let boot = wait_for_guest(&folder, patience, self.runner, &mut || Ok(false), &mut connect)?;
+        if boot == Boot::Ready {
+            return Ok(());
+        }
+        let failure = self.describe(name, &folder, &boot, &last_words, patience.boot);
+        Err(Failure { hints: vec![format!("restart it: `machine down {name} && machine up {name}`")], ..failure })
+    }
+
+    fn start_once(&self, name: &str, road: &Road, engine: Option<Engine>) -> Result<Started, Trouble> {
+        let folder = self.layout.instance(name);
+        for console in ["serial.log", "serialp.log", "serialv.log"] {
+            disk::remove_file(&folder.join(console))?;
+        }
+        let emulated = engine == Some(Engine::Tcg);
+        let patience = Patience {
+            boot: if emulated { BOOT_PATIENCE_EMULATED } else { BOOT_PATIENCE },
+            silence: (engine == Some(Engine::Kvm)).then_some(SILENCE),
+        };
+        let mut child = self.spawn_start(name)?;
+        let mut last_words = String::new();
+        let mut start_failed = || failed(&mut child);
+        let mut connect = || match road.open(self.runner)? {
+            Attempt::Connected => Ok(true),
+            Attempt::NotYet(words) => {
+                last_words = words;
+                Ok(false)
+            }
+        };
+        let waited = wait_for_guest(&folder, patience, self.runner, &mut start_failed, &mut connect);
+        let boot = match waited {
+            Ok(Boot::Ready) => return Ok(Started { engine }),
+            Ok(Boot::Silent) => return Err(Trouble::Silent),
+            Ok(boot) => boot,
+            Err(failure) => return Err(Trouble::Failure(failure)),
+        };
+        let failure = self.describe(name, &folder, &boot, &last_words, patience.boot);
+        self.stop_left_over(name)?;
+        Err(Trouble::Failure(failure))
+    }
+
+    fn spawn_start(&self, name: &str) -> Result<Child> {
+        let log = start_log(self.layout, name);
+        disk::remove_file(&log)?;
+        let child = self.runner.detach(&self.limactl.start(name), &disk::open_log(&log)?)?;
+        let pid = i32::try_from(child.id()).unwrap_or_default();
+        if let Some(identity) = Identity::of(pid, self.runner) {
+            let running = Running { pid, started: identity.started, command: identity.command };
+            let text = serde_json::to_vec(&running).unwrap_or_default();
+            disk::write_atomic(&start_file(self.layout, name), &text, 0o600)?;
+        }
+        Ok(child)
+    }
+
+    fn describe(&self, name: &str, folder: &Path, boot: &Boot, last_words: &str, patience: Duration) -> Failure {
+        let log = start_log(self.layout, name);
+        if *boot == Boot::StartFailed {
+            let words: Vec<String> = disk::read_tail(&log, 16_384).lines().map(log_message).collect();
+            let tail = words[words.len().saturating_sub(12)..].join("\n");
+            return Failure::operation(tail)
+                .because(format!("`{}` failed", self.limactl.start(name)))
+                .hint(format!("the whole log: `{}`", log.display()));
+        }
+        let console = console_lines(folder, 12).join("\n");
+        let words = if last_words.is_empty() { String::new() } else { format!("\nssh said: {last_words}") };
+        Failure::operation(format!("the last lines of its console:\n{console}{words}"))
+            .because(format!("`{name}` did not answer within {} s of its start", patience.as_secs()))
+            .hint(format!("its whole console: `{}`", folder.join("serial.log").display()))
+            .hint(format!("it was stopped; try again: `machine up {name}`"))
+    }
+
+    fn stop_left_over(&self, name: &str) -> Result<()> {
+        match self.list()?.iter().find(|instance| instance.name == name) {
+            Some(instance) => self.stop_forcibly(instance),
+            None => Ok(()),
+        }
+    }
+
+    /// The program Lima shall run as QEMU, told how to run this instance.
+    fn prepare_launcher(&self, name: &str, acceleration: &Acceleration) -> Result<Option<Engine>> {
+        if self.host.os != HostOs::Linux {
+            return Ok(None);
+        }
+        let program = launcher::program_name(self.host.arch);
+        let qemu = self.runner.find(&program).ok_or_else(|| {
+            Failure::operation(format!("the program `{program}` is not installed, or not on PATH: Lima needs QEMU here"))
+                .hint("install it: `apt install qemu-system-x86 qemu-utils`, or your system's own packages")
+        })?;
+        launcher::install(&self.layout.launcher(), self.host.arch, acceleration.binary, &qemu)?;
+        let hangs = self.read_verdict()?.is_some_and(|verdict| verdict.circumstances == circumstances(&qemu));
+        let (engine, told) = launcher::choose(acceleration.choice, launcher::kvm_node(), hangs)?;
+        if let Some(sentence) = told {
+            (acceleration.say)(sentence);
+        }
+        self.write_launch(name, engine)?;
+        Ok(Some(engine))
+    }
+
+    fn write_launch(&self, name: &str, engine: Engine) -> Result<()> {
+        launcher::write_launch(&self.layout.instance(name), &Launch { engine })
+    }
+
+    fn read_verdict(&self) -> Result<Option<Verdict>> {
+        let bytes = disk::read_if_there(&self.layout.state.join("kvm.json"))?.unwrap_or_default();
+        // A damaged memory is none: the worst it costs is another 20 s.
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    fn remember_hang(&self) -> Result<()> {
+        let qemu = self.runner.find(&launcher::program_name(self.host.arch)).unwrap_or_default();
+        let verdict = Verdict { circumstances: circumstances(&qemu) };
+        let text = serde_json::to_vec(&verdict).unwrap_or_default();
+        disk::write_atomic(&self.layout.state.join("kvm.json"), &text, 0o600)
+    }
+}
+
+enum Trouble {
+    Silent,
+    Failure(Failure),
+}
+
+impl Trouble {
+    fn into_failure(self, name: &str) -> Failure {
+        match self {
+            Self::Silent => Failure::operation(format!("`{name}` printed nothing on its console")),
+            Self::Failure(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Whether the child has ended with an error. One that ended well has done its work.
+fn failed(child: &mut Child) -> Result<bool> {
+    let status = child.try_wait().because(|| "failed to look after `limactl start`")?;
+    Ok(status.is_some_and(|status| !status.success()))
+}
+
+/// QEMU, kernel and boot: a verdict on KVM holds for as long as these are the same.
+fn circumstances(qemu: &Path) -> String {
+    let read = |path: &str| disk::read_text_if_there(Path::new(path)).ok().flatten().unwrap_or_default();
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let modified = std::fs::metadata(qemu).and_then(|metadata| metadata.modified()).ok();
+    format!("{} {modified:?} {} {}", qemu.display(), read("/proc/sys/kernel/osrelease").trim(), boot.trim())
+}
+
+fn start_log(layout: &Layout, name: &str) -> std::path::PathBuf {
+    layout.machine(name).join("start.log")
+}
+
+fn start_file(layout: &Layout, name: &str) -> std::path::PathBuf {
+    layout.machine(name).join("start.json")
+}
+
+/// Waits for a `limactl start` that an earlier command left running; after `patience` it is ended.
+pub(super) fn settle(layout: &Layout, runner: &Runner, name: &str, patience: Duration) {
+    let file = start_file(layout, name);
+    let bytes = disk::read_if_there(&file).ok().flatten().unwrap_or_default();
+    let Ok(running) = serde_json::from_slice::<Running>(&bytes) else { return };
+    let expected = Identity { pid: running.pid, started: running.started, command: running.command };
+    let deadline = Instant::now() + patience;
+    while Identity::of(expected.pid, runner).as_ref() == Some(&expected) {
+        if Instant::now() >= deadline || runner.interrupt().is_asked() {
+            terminate_verified(&expected, Duration::from_secs(2), runner);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Left there it would only be looked at, and found gone, once more.
+    let _ = disk::remove_file(&file);
+}
+
+/// What the last `limactl start` complained about after we had gone on without it.
+pub fn start_problem(layout: &Layout, name: &str) -> Option<String> {
+    let text = disk::read_tail(&start_log(layout, name), 16_384);
+    text.lines().filter(|line| line.contains("\"level\":\"fatal\"")).map(log_message).next_back()
+}
+

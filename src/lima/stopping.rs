@@ -1,0 +1,95 @@
+//! Stopping an instance without ever killing a process that is not its own.
+//!
+//! Enters: an instance as listed. Leaves: one that does not run. Lima's `stop -f` and `delete -f` send SIGKILL to
+//! whatever owns the pids in the folder by now, so those are looked at first.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::driver::{Driver, explain};
+use super::list::{Instance, Status};
+use super::starting;
+use crate::disk;
+use crate::failure::{Failure, Result};
+use crate::process::Identity;
+
+/// How long an unfinished `limactl start` may go on when something else wants the machine.
+const START_PATIENCE: Duration = Duration::from_secs(25);
+
+impl Driver<'_> {
+    /// Shuts the guest down and waits for its processes to end; by force when it does not listen.
+    pub fn stop(&self, instance: &Instance) -> Result<()> {
+        starting::settle(self.layout, self.runner, &instance.name, START_PATIENCE);
+        if instance.status == Status::Stopped {
+            return Ok(());
+        }
+        if instance.status == Status::Running && self.runner.run(&self.limactl.stop(&instance.name)).is_ok() {
+            return Ok(());
+        }
+        self.runner.check_interrupt()?;
+        self.stop_forcibly(instance)
+    }
+
+    /// Ends what is left of an instance: only processes that are provably its own.
+    pub fn stop_forcibly(&self, instance: &Instance) -> Result<()> {
+        starting::settle(self.layout, self.runner, &instance.name, Duration::ZERO);
+        for file in ["ha.pid", "qemu.pid", "vz.pid"] {
+            self.drop_stale_pid(&instance.folder.join(file), instance)?;
+        }
+        self.runner.run(&self.limactl.stop_forcibly(&instance.name)).map_err(explain)?;
+        self.wait_until_gone(instance)
+    }
+
+    /// Removes a pid file whose process is somebody else's.
+    fn drop_stale_pid(&self, file: &Path, instance: &Instance) -> Result<()> {
+        let text = disk::read_text_if_there(file)?.unwrap_or_default();
+        let Ok(pid) = text.trim().parse::<i32>() else { return Ok(()) };
+        match Identity::of(pid, self.runner) {
+            Some(identity) if belongs_to(&identity.command, instance) => Ok(()),
+            _ => disk::remove_file(file),
+        }
+    }
+
+    fn wait_until_gone(&self, instance: &Instance) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let pids = [instance.host_agent_pid, instance.driver_pid];
+        for pid in pids.into_iter().flatten() {
+            while Identity::of(pid, self.runner).is_some_and(|identity| belongs_to(&identity.command, instance)) {
+                if Instant::now() > deadline {
+                    return Err(Failure::operation(format!("process {pid} of `{}` does not end", instance.name)));
+                }
+                self.runner.check_interrupt()?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a command line is that of this instance's host agent or driver: both name its folder.
+fn belongs_to(command: &str, instance: &Instance) -> bool {
+    let folder = format!("{}/", instance.folder.display());
+    instance.folder.is_absolute() && command.contains(&folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_pid_is_somebody_elses() {
+        let instance = Instance {
+            name: "blog".into(),
+            status: Status::Broken,
+            folder: "/l/blog".into(),
+            host_agent_pid: Some(1),
+            driver_pid: None,
+            errors: Vec::new(),
+            config: serde_json::Value::Null,
+        };
+        assert!(belongs_to("/usr/bin/limactl hostagent --pidfile /l/blog/ha.pid --socket /l/blog/ha.sock blog", &instance));
+        assert!(belongs_to("qemu-system-x86_64 -m 4096 -pidfile /l/blog/qemu.pid", &instance));
+        assert!(!belongs_to("vim /l/blog2/notes", &instance));
+        assert!(!belongs_to("/usr/sbin/sshd -D", &instance));
+    }
+}

@@ -1,0 +1,233 @@
+//! Renders a machine's lima.yaml: a typed overlay below the static, commented half in templates/.
+//!
+//! Enters: the machine's size, image, port and host key. Leaves: YAML text. No template engine, so nothing can be
+//! injected: the overlay is serialised, and Lima's own `{{…}}` is evaluated only in keys that are not rendered.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::failure::{Failure, Result};
+use crate::model::{ByteSize, Host, HostOs};
+
+/// The static half.
+const STATIC: &str = include_str!("../../templates/lima.yaml");
+/// The script that gives sshd its pinned key.
+const HOST_KEY_SCRIPT: &str = include_str!("../../templates/guest/host-key.sh");
+
+/// A verified disk image on this host, and how it boots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalImage {
+    /// The file Lima copies.
+    pub location: PathBuf,
+    /// Kernel, initrd and command line for direct boot.
+    pub kernel: Option<(PathBuf, PathBuf, String)>,
+}
+
+/// All that makes one machine's lima.yaml differ from another's.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Written as a comment: the marker that the instance is ours.
+    pub uuid: String,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: ByteSize,
+    /// The size the disk may grow to.
+    pub disk: ByteSize,
+    /// The image it starts from.
+    pub image: LocalImage,
+    /// The port of 127.0.0.1 that reaches the guest's sshd.
+    pub ssh_port: u16,
+    /// The private host key in OpenSSH's format. The one secret in this file (its mode is 0600).
+    pub host_key: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Overlay {
+    vm_type: &'static str,
+    arch: &'static str,
+    cpus: u32,
+    memory: String,
+    disk: String,
+    images: [Image; 1],
+    ssh: Ssh,
+    firmware: Firmware,
+    provision: [Provision; 1],
+}
+
+#[derive(Serialize)]
+struct Image {
+    location: PathBuf,
+    arch: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<Kernel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initrd: Option<Location>,
+}
+
+#[derive(Serialize)]
+struct Kernel {
+    location: PathBuf,
+    cmdline: String,
+}
+
+#[derive(Serialize)]
+struct Location {
+    location: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ssh {
+    local_port: u16,
+    #[serde(rename = "loadDotSSHPubKeys")]
+    load_dot_ssh_pub_keys: bool,
+    forward_agent: bool,
+    forward_x11: bool,
+    forward_x11_trusted: bool,
+}
+
+#[derive(Serialize)]
+struct Firmware {
+    #[serde(rename = "legacyBIOS")]
+    legacy_bios: bool,
+}
+
+#[derive(Serialize)]
+struct Provision {
+    mode: &'static str,
+    script: String,
+}
+
+impl Machine {
+    /// The text of lima.yaml for this host.
+    ///
+    /// # Errors
+    /// When the YAML cannot be written, which would be a bug of the serialiser.
+    pub fn render(&self, host: &Host) -> Result<String> {
+        let overlay = serde_saphyr::to_string(&self.overlay(host))
+            .map_err(|cause| Failure::operation(format!("failed to write YAML: {cause}")))?;
+        let marker = marker(&self.uuid);
+        Ok(format!("{marker}\n{STATIC}\n# This machine's own half.\n{overlay}"))
+    }
+
+    fn overlay(&self, host: &Host) -> Overlay {
+        let arch = host.arch.lima();
+        let kernel = self.image.kernel.clone();
+        Overlay {
+            vm_type: host.vm_type(),
+            arch,
+            cpus: self.cpus,
+            memory: self.memory.to_string(),
+            disk: self.disk.to_string(),
+            // A kernel that is given needs no firmware; SeaBIOS is the quicker way to it, and QEMU's alone.
+            firmware: Firmware { legacy_bios: kernel.is_some() && host.os == HostOs::Linux },
+            images: [Image {
+                location: self.image.location.clone(),
+                arch,
+                initrd: kernel.as_ref().map(|(_, initrd, _)| Location { location: initrd.clone() }),
+                kernel: kernel.map(|(location, _, cmdline)| Kernel { location, cmdline }),
+            }],
+            ssh: Ssh {
+                local_port: self.ssh_port,
+                load_dot_ssh_pub_keys: false,
+                forward_agent: false,
+                forward_x11: false,
+                forward_x11_trusted: false,
+            },
+            provision: [Provision { mode: "system", script: host_key_script(&self.host_key) }],
+        }
+    }
+}
+
+/// Reads a lima.yaml, ours or Lima's stored copy, for comparison.
+pub fn parse(yaml: &str) -> Result<serde_json::Value> {
+    serde_saphyr::from_str(yaml).map_err(|cause| Failure::operation(format!("failed to read a lima.yaml: {cause}")))
+}
+
+/// The comment that says which machine an instance is.
+pub fn marker(uuid: &str) -> String {
+    format!("# machine {uuid}")
+}
+
+/// The uuid in the first line of a lima.yaml of ours.
+pub fn uuid_of(yaml: &str) -> Option<&str> {
+    let uuid = yaml.lines().next()?.strip_prefix("# machine ")?.trim();
+    (uuid.len() == 32 && uuid.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(uuid)
+}
+
+fn host_key_script(private_key: &str) -> String {
+    let (shebang, body) = HOST_KEY_SCRIPT.split_once('\n').unwrap_or(("#!/bin/sh", HOST_KEY_SCRIPT));
+    // The key is base64 between dashes: nothing in it means anything inside single quotes.
+    format!("{shebang}\nKEY='{}'\n{body}", private_key.trim_end())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::Arch;
+
+    pub(in crate::lima) fn example() -> Machine {
+        Machine {
+            uuid: "0123456789abcdef0123456789abcdef".into(),
+            cpus: 2,
+            memory: "4GiB".parse().expect("a size"),
+            disk: "40GiB".parse().expect("a size"),
+            image: LocalImage { location: "/cache/debian: 13 #1.raw".into(), kernel: None },
+            ssh_port: 20_001,
+            host_key: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n".into(),
+        }
+    }
+
+    fn host(os: HostOs, arch: Arch) -> Host {
+        Host { os, arch, cpus: 8, memory_bytes: None }
+    }
+
+    fn overlay_of(yaml: &str) -> String {
+        let (_, overlay) = yaml.split_once("# This machine's own half.\n").expect("two halves");
+        overlay.split_once("provision:").expect("a script").0.to_string()
+    }
+
+    #[test]
+    fn linux_on_amd64() {
+        let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
+        insta::assert_snapshot!(overlay_of(&yaml), @"");
+    }
+
+    #[test]
+    fn macos_on_arm64() {
+        let yaml = example().render(&host(HostOs::MacOs, Arch::Arm64)).expect("YAML");
+        insta::assert_snapshot!(overlay_of(&yaml), @"");
+    }
+
+    #[test]
+    fn no_key_stands_in_both_halves() {
+        let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
+        let keys: Vec<&str> = yaml
+            .lines()
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()))
+            .filter_map(|line| line.split_once(':').map(|(key, _)| key))
+            .collect();
+        let unique: std::collections::BTreeSet<&&str> = keys.iter().collect();
+        assert_eq!(unique.len(), keys.len(), "{keys:?}");
+        assert!(keys.contains(&"plain") && keys.contains(&"provision"));
+    }
+
+    #[test]
+    fn the_marker_can_be_read_back() {
+        let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
+        assert_eq!(uuid_of(&yaml), Some("0123456789abcdef0123456789abcdef"));
+        assert_eq!(uuid_of("# machine x"), None);
+        assert_eq!(uuid_of("minimumLimaVersion: 2.2.0"), None);
+    }
+
+    #[test]
+    fn nothing_of_the_host_is_rendered() {
+        let yaml = example().render(&host(HostOs::MacOs, Arch::Arm64)).expect("YAML");
+        for word in ["HOME", "USER", "forwardAgent: true", "writable", "localhost"] {
+            assert!(!yaml.contains(word), "{word}");
+        }
+    }
+}

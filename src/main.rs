@@ -1,0 +1,100 @@
+//! `machine`: a virtual machine of its own for every project, driven through Lima.
+//!
+//! The story: complete a word, or become QEMU for Lima, or parse the command line, gather the surroundings, run the
+//! verb, and turn its outcome into an exit code. This file is the only one that ends the program or prints an error.
+
+mod cli;
+mod commands;
+mod config;
+mod context;
+mod disk;
+mod failure;
+mod guest;
+mod layout;
+mod lima;
+mod model;
+mod plan;
+mod process;
+mod record;
+mod ssh;
+mod ui;
+mod workspace;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use context::{Context, Options};
+use failure::Result;
+use lima::launcher;
+use ui::{Loudness, Ui};
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let argv0 = PathBuf::from(args.first().cloned().unwrap_or_default());
+    if launcher::is_launcher(&argv0) {
+        let failure = launcher::launch(&argv0, args.get(1..).unwrap_or_default());
+        Ui::default().failure(&failure);
+        return ExitCode::from(failure.kind.code());
+    }
+    clap_complete::CompleteEnv::with_factory(Cli::for_generators).complete();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(cause) => {
+            // `--help` is an answer, everything else a usage error; clap knows the stream and the code of each.
+            let _ = cause.print();
+            return ExitCode::from(u8::try_from(cause.exit_code()).unwrap_or(2));
+        }
+    };
+    let options = options(&cli);
+    let ui = Ui::new(options.loudness, options.json, options.yes);
+    match Context::gather(options).and_then(|context| run(cli.command, &context)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.code())
+        }
+    }
+}
+
+fn options(cli: &Cli) -> Options {
+    let (json, dry_run) = match &cli.command {
+        Command::Up(args) => (args.json, args.dry_run),
+        Command::List(args) => (args.json, false),
+        Command::Doctor(args) => (args.json, false),
+        Command::Init(args) => (false, args.dry_run),
+        Command::Down(args) => (false, args.dry_run),
+        Command::Destroy(args) => (false, args.dry_run),
+        Command::Uninstall(args) => (false, args.dry_run),
+        Command::Lima(args) => (false, args.dry_run),
+        _ => (false, false),
+    };
+    let loudness = match (cli.global.verbose, cli.global.quiet || json) {
+        (true, _) => Loudness::Verbose,
+        (_, true) => Loudness::Quiet,
+        _ => Loudness::Normal,
+    };
+    let config_dir = cli.global.config.clone();
+    Options { config_dir, loudness, json, yes: cli.global.yes, dry_run, no_wait: cli.global.no_wait }
+}
+
+fn run(command: Command, context: &Context) -> Result<u8> {
+    match command {
+        Command::Up(args) => commands::up::run(args, context),
+        Command::Ssh(args) => commands::ssh::run(args, context),
+        Command::Run(args) => commands::run::run(args, context),
+        Command::Down(args) => commands::down::run(args, context),
+        Command::List(args) => commands::list::run(args, context),
+        Command::Init(args) => commands::init::run(args, context),
+        Command::Destroy(args) => commands::destroy::run(args, context),
+        Command::Doctor(args) => commands::doctor::run(args, context),
+        Command::Completions(args) => commands::completions::run(args, context),
+        Command::Man(args) => commands::man::run(args, context),
+        Command::Lima(args) => commands::lima::run(args, context),
+        Command::Uninstall(args) => commands::uninstall::run(args, context),
+        Command::Connect(args) => commands::connect::run(args, context),
+    }
+}

@@ -1,0 +1,19 @@
+//! Words of the domain as types whose only door in is a parser, so that a wrong value cannot exist.
+//!
+//! Enters: text. Leaves: valid values. Knows nobody: no file, no process, no other room.
+
+mod git;
+mod host;
+mod name;
+mod project;
+mod refused;
+mod repo_url;
+mod size;
+
+pub use git::{GitHost, GitIdentity};
+pub use host::{Arch, Host, HostOs};
+pub use name::{EnvName, ImageName, ProfileName, ProjectName, RESERVED};
+pub use project::*;
+pub use refused::{Refused, credential_ranges, push_visible, shown};
+pub use repo_url::{RepoUrl, Transport, is_folder_name};
+pub use size::ByteSize;

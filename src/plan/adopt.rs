@@ -1,0 +1,146 @@
+//! Whose machine this is: the record against the configuration, and against the marker in lima.yaml.
+//!
+//! Enters: a goal, a record, an instance's file. Leaves: the right to go on, or a rebuilt record.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Goal, Site};
+use crate::disk;
+use crate::failure::{Failure, Result};
+use crate::lima;
+use crate::process::Cmd;
+use crate::record::{MachineRecord, SCHEMA};
+
+/// Refuses a goal that means another machine than the one of that name.
+///
+/// A machine of a repository's file is its name and its remote; one of a user's file is its name and that file. A file
+/// that moved is bound anew after `confirm` agreed (decision of the user, so it is asked above).
+pub(super) fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<()> {
+    let name = &goal.name;
+    let from = record.config_file.display();
+    let same_file = record.config_file == goal.config_file;
+    if goal.in_repository {
+        let origin = goal.origin();
+        if record.origin == origin {
+            return Ok(());
+        }
+        let theirs = record.origin.as_deref().unwrap_or("no repository");
+        return Err(Failure::usage(format!("the machine `{name}` belongs to {theirs}, from `{from}`"))
+            .hint(format!("give this project another name in `{}`", goal.config_file.display())));
+    }
+    if same_file {
+        return Ok(());
+    }
+    let question = format!(
+        "The machine `{name}` was made from `{from}`. Let it follow `{}` from now on?",
+        goal.config_file.display()
+    );
+    match confirm(&question) {
+        Some(true) => Ok(()),
+        _ => Err(Failure::usage(format!("the machine `{name}` belongs to `{from}`"))
+            .hint(format!("give this project another name, or answer yes: `machine up {name} --yes`"))),
+    }
+}
+
+/// Rebuilds a lost record from the instance itself.
+///
+/// # Errors
+/// When the instance does not carry our marker: it is somebody else's and is left alone.
+pub(super) fn rebuild(site: &Site, goal: &Goal) -> Result<MachineRecord> {
+    let path = site.driver().yaml_path(goal.name.as_str());
+    let yaml = disk::read_text_if_there(&path)?.unwrap_or_default();
+    let foreign = || {
+        let sentence = format!("there is an instance `{}` in Lima's home that `machine` did not make", goal.name);
+        Failure::operation(sentence).hint(format!("look at it: `{}`", path.display()))
+    };
+    let uuid = lima::uuid_of(&yaml).ok_or_else(foreign)?.to_string();
+    let config = lima::parse(&yaml)?;
+    let port = config["ssh"]["localPort"].as_u64().and_then(|port| u16::try_from(port).ok()).ok_or_else(foreign)?;
+    let key = private_key_in(&yaml).ok_or_else(foreign)?;
+    write_host_key(site, goal.name.as_str(), &key)?;
+    site.keep_rendered(goal.name.as_str(), &yaml)?;
+    let kernel = &config["images"][0]["kernel"];
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    Ok(MachineRecord {
+        schema: SCHEMA,
+        name: goal.name.to_string(),
+        uuid,
+        config_file: goal.config_file.clone(),
+        in_repository: goal.in_repository,
+        origin: goal.origin(),
+        port,
+        host_key: public_key(site, goal.name.as_str())?,
+        image: text(&config["images"][0]["location"]).into(),
+        kernel: kernel.is_object().then(|| {
+            let initrd = text(&config["images"][0]["initrd"]["location"]);
+            (text(&kernel["location"]).into(), initrd.into(), text(&kernel["cmdline"]))
+        }),
+        disk_bytes: text(&config["disk"]).parse().map_or(0, crate::model::ByteSize::bytes),
+        forward_agent: goal.forward_agent,
+        folder: goal.folder(),
+        git_hosts: goal.git_hosts.clone(),
+        held: false,
+        ready: None,
+        last_used: 0,
+    })
+}
+
+/// The private key's lines, without the indentation that YAML gives them.
+fn private_key_in(yaml: &str) -> Option<String> {
+    const END: &str = "-----END OPENSSH PRIVATE KEY-----";
+    let start = yaml.find("-----BEGIN OPENSSH PRIVATE KEY-----")?;
+    let end = yaml[start..].find(END)? + start + END.len();
+    Some(yaml[start..end].lines().map(str::trim).collect::<Vec<_>>().join("\n") + "\n")
+}
+
+fn host_key_path(site: &Site, name: &str) -> std::path::PathBuf {
+    site.layout.machine(name).join("host_key")
+}
+
+fn write_host_key(site: &Site, name: &str, key: &str) -> Result<()> {
+    disk::ensure_private_folder(&site.layout.machine(name))?;
+    disk::write_atomic(&host_key_path(site, name), key.as_bytes(), 0o600)
+}
+
+/// Makes a fresh host key for a machine that is about to be created.
+pub(super) fn generate_host_key(site: &Site, name: &str) -> Result<()> {
+    let path = host_key_path(site, name);
+    disk::ensure_private_folder(&site.layout.machine(name))?;
+    disk::remove_file(&path)?;
+    site.runner.run(&generate_command(&path, name))?;
+    disk::remove_file(&path.with_extension("pub"))
+}
+
+/// As [`generate_host_key`] runs it.
+pub(super) fn generate_command(path: &Path, name: &str) -> Cmd {
+    let comment = format!("machine-{name}");
+    let flags = ["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f"];
+    Cmd::new("ssh-keygen").args(flags).arg(path).time_limit(Duration::from_secs(20))
+}
+
+/// The private host key, for rendering.
+pub(super) fn read_host_key(site: &Site, name: &str) -> Result<String> {
+    let path = host_key_path(site, name);
+    disk::read_text_if_there(&path)?.ok_or_else(|| Failure::operation(format!("`{}` is gone", path.display())))
+}
+
+/// The public half, without its comment.
+pub(super) fn public_key(site: &Site, name: &str) -> Result<String> {
+    let cmd = Cmd::new("ssh-keygen").arg("-y").arg("-f").arg(host_key_path(site, name));
+    let text = site.runner.read(&cmd.time_limit(Duration::from_secs(20)))?.text();
+    Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::private_key_in;
+
+    #[test]
+    fn finds_the_key_in_an_indented_script() {
+        let yaml = "provision:\n- script: |\n    KEY='-----BEGIN OPENSSH PRIVATE KEY-----\n    b3Bl\n    -----END OPENSSH PRIVATE KEY-----'\n";
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n";
+        assert_eq!(private_key_in(yaml).as_deref(), Some(key));
+        assert_eq!(private_key_in("provision: []"), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! Carries a plan out, step by step, each told to the Reporter; stops at the first failure.
+//!
+//! Enters: a plan, a goal, a site. Leaves: a machine brought to the goal, its record saying so.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::provision::provision;
+use super::repositories::repositories;
+use super::report::Reporter;
+use super::{Connection, Goal, Observed, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
+use crate::failure::{Failure, Result};
+use crate::guest::{Observation, observe_script};
+use crate::lima::{Instance, LocalImage, Machine};
+use crate::record::{HostAgent, Journal, MachineRecord, Ready, SCHEMA};
+use crate::ssh::{Road, ensure_include};
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing to do.
+    WasReady,
+    /// Everything wanted is there.
+    Ready,
+    /// The machine answers, but something is missing: see the report.
+    Incomplete,
+}
+
+/// A machine while a plan is carried out on it.
+pub(super) struct Work<'a> {
+    pub(super) site: &'a Site<'a>,
+    pub(super) goal: Goal,
+    pub(super) record: MachineRecord,
+    instance: Option<Instance>,
+    image: Option<LocalImage>,
+    observation: Observation,
+    fresh: bool,
+}
+
+/// What the caller does in between.
+pub struct Hooks<'a> {
+    /// Asks a question whose default is yes; `None` when nobody can answer.
+    pub confirm: &'a dyn Fn(&str) -> Option<bool>,
+    /// Completes the goal by what takes time to find out, once it is known that there is something to do. The record
+    /// is that of an existing machine.
+    pub complete: &'a dyn Fn(Goal, Option<&MachineRecord>) -> Result<Goal>,
+}
+
+/// Brings the machine to its goal. The caller holds the project's lock.
+///
+/// # Errors
+/// At the first step that fails. What was done stays, and the next try goes on from there.
+pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) -> Result<Outcome> {
+    let name = goal.name.clone();
+    let (mut work, observed) = observe(site, goal, hooks.confirm)?;
+    let Plan(steps) = plan(observed);
+    if steps.is_empty() {
+        work.touch()?;
+        return Ok(Outcome::WasReady);
+    }
+    let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
+    work.goal = (hooks.complete)(work.goal.clone(), known.then_some(&work.record))?;
+    work.follow_goal();
+    reporter.ui.say_bold(&format!("{name}  {}", work.goal.headline));
+    for step in steps {
+        site.runner.check_interrupt()?;
+        Journal::note(site.layout, name.as_str(), "up", &step.to_string(), &work.record.uuid)?;
+        work.carry_out(step, reporter)?;
+    }
+    if !reporter.has_problems() {
+        work.mark_ready()?;
+    }
+    work.touch()?;
+    Journal::close(site.layout, name.as_str())?;
+    Ok(if reporter.has_problems() { Outcome::Incomplete } else { Outcome::Ready })
+}
+
+/// Looks the machine up: its record and one `limactl list`.
+pub(super) fn observe<'a>(
+    site: &'a Site<'a>,
+    goal: Goal,
+    confirm: &dyn Fn(&str) -> Option<bool>,
+) -> Result<(Work<'a>, Observed)> {
+    let name = goal.name.as_str();
+    let driver = site.driver();
+    driver.check_version(site.accept_unknown_lima)?;
+    let instance = driver.find(name)?;
+    let half_made = is_half_made(site, name)?;
+    let loaded = MachineRecord::load(site.layout, name);
+    let there = instance.is_some() && !half_made;
+    let record = match loaded {
+        Ok(Some(record)) if there => Some(record),
+        // Lost or damaged: the instance itself knows enough.
+        Err(failure) if failure.hints.iter().any(|hint| hint.contains("upgrade")) => return Err(failure),
+        Ok(None) | Err(_) if there => Some(adopt::rebuild(site, &goal)?),
+        Ok(_) | Err(_) => None,
+    };
+    if let Some(record) = &record {
+        adopt::check_owner(&goal, record, confirm)?;
+        refuse_shrinking(&goal, record)?;
+    }
+    let presence = match (&instance, &record) {
+        (None, _) if !half_made => Presence::Absent,
+        (Some(instance), Some(_)) => Presence::of(instance.status),
+        _ => Presence::HalfMade,
+    };
+    let work = Work {
+        site,
+        record: record.unwrap_or_else(|| blank(&goal)),
+        goal,
+        instance,
+        image: None,
+        observation: Observation::default(),
+        fresh: false,
+    };
+    let observed = Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
+    Ok((work, observed))
+}
+
+/// Whether a creation was cut off: our journal names it, and nothing was ever started.
+fn is_half_made(site: &Site, name: &str) -> Result<bool> {
+    let journal = Journal::left_behind(site.layout, name)?;
+    let cut_off = journal.is_some_and(|journal| journal.phase == Step::Create.to_string());
+    Ok(cut_off && site.layout.instance(name).exists())
+}
+
+fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
+    if goal.disk.bytes() >= record.disk_bytes {
+        return Ok(());
+    }
+    let present = crate::model::ByteSize::from_bytes(record.disk_bytes);
+    let sentence = format!("{}: disk: `{}` would shrink the disk of `{}`, which is {present}", goal.config_file.display(), goal.disk, goal.name);
+    Err(Failure::usage(sentence).hint(format!("a disk only grows: set `disk = \"{present}\"` or more")))
+}
+
+fn blank(goal: &Goal) -> MachineRecord {
+    MachineRecord {
+        schema: SCHEMA,
+        name: goal.name.to_string(),
+        uuid: random_hex(),
+        config_file: goal.config_file.clone(),
+        in_repository: goal.in_repository,
+        origin: goal.origin(),
+        port: 0,
+        host_key: String::new(),
+        image: std::path::PathBuf::new(),
+        kernel: None,
+        disk_bytes: goal.disk.bytes(),
+        forward_agent: goal.forward_agent,
+        folder: goal.folder(),
+        git_hosts: goal.git_hosts.clone(),
+        held: false,
+        ready: None,
+        last_used: 0,
+    }
+}
+
+/// 32 hexadecimal digits that nobody can guess.
+pub fn random_hex() -> String {
+    let mut bytes = [0u8; 16];
+    let source = std::fs::File::open("/dev/urandom");
+    // Without randomness there is a name all the same; it is an identity, not a secret.
+    if source.and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes)).is_err() {
+        bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    }
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+impl Work<'_> {
+    fn name(&self) -> &str {
+        self.goal.name.as_str()
+    }
+
+    pub(super) fn road(&self) -> Road {
+        self.site.road(&self.record)
+    }
+
+    fn host_agent(&self) -> Option<HostAgent> {
+        self.site.host_agent(self.name(), self.instance.as_ref()?.host_agent_pid)
+    }
+
+    fn is_ready(&self) -> bool {
+        let ready = self.record.ready.as_ref().filter(|ready| ready.wanted == self.goal.digest());
+        ready.is_some_and(|ready| Some(&ready.host_agent) == self.host_agent().as_ref())
+    }
+
+    /// What the record says of sessions follows the configuration at once; sizes follow at a start.
+    fn follow_goal(&mut self) {
+        self.record.config_file.clone_from(&self.goal.config_file);
+        self.record.in_repository = self.goal.in_repository;
+        self.record.origin = self.goal.origin();
+        self.record.git_hosts.clone_from(&self.goal.git_hosts);
+        self.record.forward_agent = self.goal.forward_agent;
+        self.record.folder = self.goal.folder();
+    }
+
+    fn machine(&self, host_key: String) -> Machine {
+        Machine {
+            uuid: self.record.uuid.clone(),
+            cpus: self.goal.cpus,
+            memory: self.goal.memory,
+            disk: self.goal.disk,
+            image: LocalImage { location: self.record.image.clone(), kernel: self.record.kernel.clone() },
+            ssh_port: self.record.port,
+            host_key,
+        }
+    }
+
+    fn render(&self) -> Result<String> {
+        self.machine(adopt::read_host_key(self.site, self.name())?).render(self.site.host)
+    }
+
+    fn yaml_is_current(&self, presence: Presence) -> Result<bool> {
+        if matches!(presence, Presence::Absent | Presence::HalfMade) {
+            return Ok(false);
+        }
+        let kept = crate::disk::read_text_if_there(&self.site.rendered_path(self.name()))?;
+        Ok(kept == Some(self.render()?))
+    }
+
+    fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
+        match step {
+            Step::Discard => self.site.driver().remove_half_made(self.name()),
+            Step::Image => self.fetch_image(reporter),
+            Step::Create => self.create(reporter),
+            Step::Repair => self.repair(reporter),
+            Step::Resize => self.resize(),
+            Step::Start => self.boot(reporter, true),
+            Step::Connect => self.boot(reporter, false),
+            Step::Provision => {
+                let observation = std::mem::take(&mut self.observation);
+                provision(self, &observation, reporter)?;
+                self.observation = observation;
+                Ok(())
+            }
+            Step::Repositories => repositories(self, &self.observation, reporter),
+            Step::SshHost => self.write_ssh_host(reporter),
+            Step::TellResize => {
+                let name = self.name();
+                let sentence = format!("the new size counts from the next start on: `machine down {name} && machine up {name}`");
+                reporter.ui.say(&sentence);
+                Ok(())
+            }
+        }
+    }
+
+    fn fetch_image(&mut self, reporter: &mut Reporter) -> Result<()> {
+        let phase = reporter.phase("image");
+        let site = self.site;
+        let cache = site.layout.images();
+        let show = |text: &str| phase.now(text);
+        let image =
+            crate::lima::image::fetch(&self.goal.image, &cache, site.host, &site.proxies, site.runner, &show)?;
+        let detail = image.location.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.image = Some(image);
+        reporter.done(phase, &detail.unwrap_or_default());
+        Ok(())
+    }
+
+    fn create(&mut self, reporter: &mut Reporter) -> Result<()> {
+        let phase = reporter.phase("create");
+        phase.now("copying the image");
+        let name = self.name().to_string();
+        self.record.port = self.site.allocate_port(&name)?;
+        adopt::generate_host_key(self.site, &name)?;
+        self.record.host_key = adopt::public_key(self.site, &name)?;
+        if let Some(image) = self.image.take() {
+            (self.record.image, self.record.kernel) = (image.location, image.kernel);
+        }
+        // The port is ours from here on, also for another machine that is created at the same time.
+        self.record.save(self.site.layout)?;
+        let yaml = self.render()?;
+        self.site.keep_rendered(&name, &yaml)?;
+        self.site.driver().create(&name, &yaml)?;
+        self.fresh = true;
+        reporter.done(phase, &format!("disk up to {}", self.goal.disk.human()));
+        Ok(())
+    }
+
+    fn repair(&mut self, reporter: &mut Reporter) -> Result<()> {
+        let phase = reporter.phase("repair");
+        if let Some(instance) = &self.instance {
+            self.site.driver().stop_forcibly(instance)?;
+        }
+        reporter.done(phase, "what an earlier run left was ended");
+        Ok(())
+    }
+
+    fn resize(&mut self) -> Result<()> {
+        let yaml = self.render()?;
+        self.site.driver().rewrite(self.name(), &yaml)?;
+        self.site.keep_rendered(self.name(), &yaml)?;
+        self.record.disk_bytes = self.goal.disk.bytes();
+        // Lima's view is from before this change.
+        self.instance = None;
+        self.record.save(self.site.layout)
+    }
+
+    fn boot(&mut self, reporter: &mut Reporter, start: bool) -> Result<()> {
+        let phase = reporter.phase("boot");
+        phase.now("waiting for ssh");
+        let connection = if start {
+            let known = self.instance.as_ref().map(|instance| instance.config.clone());
+            let config = match known {
+                Some(config) => config,
+                None => self.site.driver().find(self.name())?.map(|found| found.config).unwrap_or_default(),
+            };
+            Connection::Started(self.site.start(&mut self.record, &config)?)
+        } else {
+            self.site.reach(&mut self.record, true)?
+        };
+        self.observation = self.ask_until_booted()?;
+        let detail = match connection {
+            Connection::WasRunning => "was running".to_string(),
+            Connection::Started(started) => match started.engine {
+                Some(crate::lima::launcher::Engine::Tcg) => "ssh ready, software emulation".to_string(),
+                _ => "ssh ready".to_string(),
+            },
+        };
+        reporter.done(phase, &detail);
+        Ok(())
+    }
+
+    /// One question over the new connection; a first boot may still be at Lima's own scripts.
+    fn ask_until_booted(&self) -> Result<Observation> {
+        let mark = random_hex();
+        let script = observe_script(&self.goal.repos, &mark);
+        let road = self.road();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(300);
+        loop {
+            self.site.runner.check_interrupt()?;
+            let answer = road.read(self.site.runner, "bash -s", &script, std::time::Duration::from_secs(60))?.text();
+            let observation = Observation::parse(&answer, &mark);
+            let observation = observation.ok_or_else(|| Failure::operation("the guest's answer was cut off"))?;
+            // Once provisioned, nothing that Lima's script does at a boot concerns what follows.
+            if observation.booted || !observation.stamps.is_empty() {
+                return Ok(observation);
+            }
+            if std::time::Instant::now() > deadline {
+                return Err(Failure::operation("Lima's boot script in the guest does not end")
+                    .hint(format!("its output: `machine run {} -- cat /var/log/cloud-init-output.log`", self.goal.name)));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+    }
+
+    fn write_ssh_host(&mut self, reporter: &mut Reporter) -> Result<()> {
+        let phase = reporter.phase("ssh");
+        self.record.save(self.site.layout)?;
+        write_ssh_hosts(self.site)?;
+        let detail = format!("Host machine-{}", self.name());
+        match ensure_include(&self.site.layout.ssh_config()) {
+            Ok(_) => reporter.done(phase, &detail),
+            // The machine works without it; only `ssh machine-NAME` does not.
+            Err(failure) => {
+                reporter.done(phase, &detail);
+                reporter.ui.warn(&format!("{:#}; {}", failure.error, failure.hints.join("; ")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers that this very boot was brought to this very goal.
+    fn mark_ready(&mut self) -> Result<()> {
+        let pid = crate::disk::read_text_if_there(&self.site.layout.instance(self.name()).join("ha.pid"))?;
+        let pid = pid.and_then(|text| text.trim().parse().ok());
+        let host_agent = self.site.host_agent(self.name(), pid);
+        self.record.ready = host_agent.map(|host_agent| Ready { host_agent, wanted: self.goal.digest() });
+        self.record.save(self.site.layout)
+    }
+
+    fn touch(&mut self) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.record.last_used = now;
+        self.record.held = false;
+        self.record.save(self.site.layout)
+    }
+
+    /// Whether this run created the machine.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+}

@@ -1,0 +1,156 @@
+//! What has to be done to bring a machine from what it is to what the configuration says: a pure function.
+//!
+//! Enters: a `Goal` and an `Observed`. Leaves: a `Plan`, which is printed (`--dry-run`) or executed.
+//! No clock, no disk, no process here; those are next door in `execute`.
+
+mod adopt;
+mod execute;
+mod goal;
+mod provision;
+mod report;
+mod repositories;
+mod show;
+mod site;
+
+use std::fmt;
+
+pub use execute::{Hooks, Outcome, execute, random_hex};
+pub use goal::Goal;
+pub use report::Reporter;
+pub use show::show;
+pub use site::{Connection, Site, write_ssh_hosts};
+
+use crate::lima::Status;
+
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// No instance.
+    Absent,
+    /// An instance whose creation was cut off: it was never started.
+    HalfMade,
+    /// Stopped.
+    Stopped,
+    /// Running; whether it answers is another question.
+    Running,
+    /// Lima cannot make sense of it.
+    Broken,
+}
+
+/// What was looked up about a machine, by one `limactl` and no ssh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The instance.
+    pub presence: Presence,
+    /// Whether this very boot was brought to this very goal before.
+    pub is_ready: bool,
+    /// Whether the instance's lima.yaml is the one that would be rendered now.
+    pub yaml_is_current: bool,
+}
+
+impl Presence {
+    /// Reads Lima's status.
+    pub const fn of(status: Status) -> Self {
+        match status {
+            Status::Stopped => Self::Stopped,
+            Status::Running => Self::Running,
+            Status::Broken | Status::Other => Self::Broken,
+        }
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Remove what a cut-off creation left.
+    Discard,
+    /// Have the disk image as a verified file.
+    Image,
+    /// Create the instance. (A cached box will take the place of image and provisioning here.)
+    Create,
+    /// End the processes of an instance Lima calls broken.
+    Repair,
+    /// Write the new size into a stopped instance's lima.yaml.
+    Resize,
+    /// Start it and wait for its sshd.
+    Start,
+    /// Connect to one that runs already.
+    Connect,
+    /// Run the steps whose stamps are missing.
+    Provision,
+    /// Clone what is not there, and set it up.
+    Repositories,
+    /// Write the `Host` block.
+    SshHost,
+    /// Say that a new size waits for the next start.
+    TellResize,
+}
+
+/// Things to do, in order; empty when the machine is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan(pub Vec<Step>);
+
+/// Works out what to do.
+pub fn plan(observed: Observed) -> Plan {
+    use Step::{Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, SshHost, Start, TellResize};
+    if observed.is_ready && observed.presence == Presence::Running {
+        return Plan(Vec::new());
+    }
+    let mut steps = match observed.presence {
+        Presence::Absent => vec![Image, Create, Start],
+        Presence::HalfMade => vec![Discard, Image, Create, Start],
+        Presence::Stopped if observed.yaml_is_current => vec![Start],
+        Presence::Stopped => vec![Resize, Start],
+        Presence::Broken if observed.yaml_is_current => vec![Repair, Start],
+        Presence::Broken => vec![Repair, Resize, Start],
+        Presence::Running => vec![Connect],
+    };
+    steps.extend([Provision, Repositories, SshHost]);
+    if observed.presence == Presence::Running && !observed.yaml_is_current {
+        steps.push(TellResize);
+    }
+    Plan(steps)
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discard => "discard",
+            Self::Image => "image",
+            Self::Create => "create",
+            Self::Repair => "repair",
+            Self::Resize | Self::TellResize => "resize",
+            Self::Start | Self::Connect => "boot",
+            Self::Provision => "provision",
+            Self::Repositories => "repos",
+            Self::SshHost => "ssh",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(presence: Presence, is_ready: bool, yaml_is_current: bool) -> String {
+        let Plan(steps) = plan(Observed { presence, is_ready, yaml_is_current });
+        steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_state_has_its_road() {
+        assert_eq!(names(Presence::Absent, false, false), "image create boot provision repos ssh");
+        assert_eq!(names(Presence::HalfMade, false, false), "discard image create boot provision repos ssh");
+        assert_eq!(names(Presence::Stopped, false, true), "boot provision repos ssh");
+        assert_eq!(names(Presence::Stopped, true, false), "resize boot provision repos ssh");
+        assert_eq!(names(Presence::Broken, false, true), "repair boot provision repos ssh");
+        assert_eq!(names(Presence::Running, false, true), "boot provision repos ssh");
+        assert_eq!(names(Presence::Running, false, false), "boot provision repos ssh resize");
+        assert_eq!(names(Presence::Running, true, true), "");
+    }
+
+    #[test]
+    fn a_ready_record_of_an_earlier_boot_counts_for_nothing() {
+        assert_eq!(names(Presence::Stopped, true, true), "boot provision repos ssh");
+    }
+}

@@ -1,0 +1,230 @@
+//! The place where plans are carried out: this host, its Lima, its folders, and the roads to its machines.
+//!
+//! Enters: values the context has gathered. Leaves: what every verb needs to reach a machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, Lock};
+use crate::failure::{Failure, Result};
+use crate::layout::Layout;
+use crate::lima::launcher::Choice;
+use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
+use crate::model::{Host, HostOs};
+use crate::process::Runner;
+use crate::record::{HostAgent, MachineRecord};
+use crate::ssh::{Attempt, HostBlock, Road, Upstream, render_hosts};
+
+/// What every effect needs.
+pub struct Site<'a> {
+    /// What runs programs.
+    pub runner: &'a Runner,
+    /// Where our files are.
+    pub layout: &'a Layout,
+    /// What differs between hosts.
+    pub host: &'a Host,
+    /// This program's stable path.
+    pub binary: &'a Path,
+    /// The `accelerator` setting.
+    pub choice: Choice,
+    /// Whether a Lima without a version is accepted.
+    pub accept_unknown_lima: bool,
+    /// The host's agent.
+    pub upstream: Upstream,
+    /// Proxy variables, for downloads on the host.
+    pub proxies: Vec<(String, String)>,
+    /// Variables that `connect` needs to find our folders, when they are not the default ones.
+    pub folder_variables: Vec<(String, PathBuf)>,
+    /// Says something once.
+    pub say: &'a dyn Fn(&str),
+}
+
+/// How a machine came to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It ran already.
+    WasRunning,
+    /// It was started.
+    Started(Started),
+}
+
+impl Site<'_> {
+    /// Lima, in our private home.
+    pub fn driver(&self) -> Driver<'_> {
+        let launcher = self.layout.launcher().join("bin").join(crate::lima::launcher::program_name(self.host.arch));
+        let launcher = (self.host.os == HostOs::Linux).then_some(launcher);
+        let limactl = Limactl::new(&self.layout.lima_home(), launcher.as_deref(), self.host);
+        Driver { limactl, runner: self.runner, layout: self.layout, host: self.host }
+    }
+
+    /// The road to a machine.
+    pub fn road(&self, record: &MachineRecord) -> Road {
+        Road {
+            port: record.port,
+            alias: format!("machine-{}", record.name),
+            host_key: record.host_key.clone(),
+            identity: self.layout.lima_key(),
+            folder: self.layout.sockets(record.id()),
+        }
+    }
+
+    /// How QEMU is to be accelerated.
+    pub fn acceleration(&self) -> Acceleration<'_> {
+        Acceleration { choice: self.choice, binary: self.binary, say: self.say }
+    }
+
+    /// Makes a known machine answer: over the master that is up, a new one, or after starting it. Never provisions.
+    ///
+    /// # Errors
+    /// When it is gone or does not come up. A machine that was started and did not answer is stopped again.
+    pub fn reach(&self, record: &mut MachineRecord, may_start: bool) -> Result<Connection> {
+        let road = self.road(record);
+        road.prepare()?;
+        if road.is_open() {
+            return Ok(Connection::WasRunning);
+        }
+        let driver = self.driver();
+        driver.check_version(self.accept_unknown_lima)?;
+        let name = record.name.clone();
+        let found = driver.find(&name)?.ok_or_else(|| {
+            Failure::operation(format!("the machine `{name}` is gone from Lima")).hint(format!("make it anew: `machine up {name}`"))
+        })?;
+        if found.status == Status::Running
+            && let Attempt::Connected = road.open(self.runner)?
+        {
+            return Ok(Connection::WasRunning);
+        }
+        if found.status == Status::Running {
+            return self.wait_for_running(record, &road);
+        }
+        if !may_start {
+            return Err(Failure::operation(format!("`{name}` was put down by hand"))
+                .hint(format!("start it: `machine up {name}`")));
+        }
+        if found.status != Status::Stopped {
+            driver.stop_forcibly(&found)?;
+        }
+        self.start(record, &found.config).map(Connection::Started)
+    }
+
+    /// A machine that Lima calls running but that does not answer: it may be booting still.
+    fn wait_for_running(&self, record: &MachineRecord, road: &Road) -> Result<Connection> {
+        self.driver().wait(&record.name, road)?;
+        Ok(Connection::WasRunning)
+    }
+
+    /// Starts a stopped machine: port, comparison with what was rendered, boot. `config` is Lima's effective one.
+    pub fn start(&self, record: &mut MachineRecord, config: &serde_json::Value) -> Result<Started> {
+        let driver = self.driver();
+        let yaml = disk::read_text_if_there(&driver.yaml_path(&record.name))?.unwrap_or_default();
+        let mut config = config.clone();
+        let mut yaml_now = yaml.clone();
+        if let Some(moved) = self.move_port_if_taken(record, &yaml)? {
+            driver.rewrite(&record.name, &moved)?;
+            yaml_now = moved;
+            config = driver.find(&record.name)?.map(|instance| instance.config).unwrap_or_default();
+        }
+        let instance = crate::lima::Instance {
+            name: record.name.clone(),
+            status: Status::Stopped,
+            folder: self.layout.instance(&record.name),
+            host_agent_pid: None,
+            driver_pid: None,
+            errors: Vec::new(),
+            config,
+        };
+        driver.verify(&instance, &self.expected_yaml(record, &yaml_now)?)?;
+        let road = self.road(record);
+        road.prepare()?;
+        let started = driver.start(&record.name, &road, &self.acceleration())?;
+        record.ready = None;
+        record.held = false;
+        record.save(self.layout)?;
+        Ok(started)
+    }
+
+    /// The file as we rendered it last; kept beside the record, since the instance's copy is what is judged.
+    fn expected_yaml(&self, record: &MachineRecord, on_disk: &str) -> Result<String> {
+        let kept = disk::read_text_if_there(&self.rendered_path(&record.name))?;
+        Ok(kept.unwrap_or_else(|| on_disk.to_string()))
+    }
+
+    /// Where the rendered file is kept for comparison.
+    pub fn rendered_path(&self, name: &str) -> PathBuf {
+        self.layout.machine(name).join("rendered.yaml")
+    }
+
+    /// Keeps what was rendered.
+    pub fn keep_rendered(&self, name: &str, yaml: &str) -> Result<()> {
+        disk::write_atomic(&self.rendered_path(name), yaml.as_bytes(), 0o600)
+    }
+
+    fn move_port_if_taken(&self, record: &mut MachineRecord, yaml: &str) -> Result<Option<String>> {
+        if crate::lima::is_free(record.port) {
+            return Ok(None);
+        }
+        let (old, new) = (record.port, self.allocate_port(&record.name)?);
+        let moved = yaml.replacen(&format!("localPort: {old}\n"), &format!("localPort: {new}\n"), 1);
+        (self.say)(&format!("port {old} is taken by another program: `{}` moves to port {new}", record.name));
+        record.port = new;
+        record.save(self.layout)?;
+        self.keep_rendered(&record.name, &moved)?;
+        write_ssh_hosts(self)?;
+        Ok(Some(moved))
+    }
+
+    /// A port that no other machine has, stopped ones included.
+    pub fn allocate_port(&self, name: &str) -> Result<u16> {
+        disk::ensure_private_folder(&self.layout.state)?;
+        let _turn = Lock::wait_exclusive(&self.layout.global_lock())?;
+        let others = MachineRecord::load_all(self.layout);
+        let taken: Vec<u16> = others.iter().filter(|other| other.name != name).map(|other| other.port).collect();
+        crate::lima::choose_port(&taken)
+    }
+
+    /// The host agent that runs a machine now, as `list` reports it.
+    pub fn host_agent(&self, name: &str, pid: Option<i32>) -> Option<HostAgent> {
+        HostAgent::read(&self.layout.instance(name), pid?)
+    }
+}
+
+/// Writes `~/.ssh/config.d/machine` anew from all records.
+pub fn write_ssh_hosts(site: &Site) -> Result<()> {
+    disk::ensure_private_folder(&site.layout.state)?;
+    let _turn = Lock::wait_exclusive(&site.layout.global_lock())?;
+    let path = site.layout.ssh_hosts();
+    let records = MachineRecord::load_all(site.layout);
+    let blocks: Vec<HostBlock> = records.iter().map(|record| host_block(site, record)).collect();
+    let text = render_hosts(&blocks);
+    if disk::read_text_if_there(&path)?.as_deref() == Some(&text) {
+        return Ok(());
+    }
+    for folder in [path.parent().and_then(Path::parent), path.parent()].into_iter().flatten() {
+        disk::ensure_private_folder(folder)?;
+    }
+    disk::write_atomic(&path, text.as_bytes(), 0o600)
+}
+
+fn host_block(site: &Site, record: &MachineRecord) -> HostBlock {
+    let road = site.road(record);
+    HostBlock {
+        name: record.name.clone(),
+        port: record.port,
+        proxy_command: proxy_command(site, &record.name),
+        identity: road.identity.clone(),
+        known_hosts: road.known_hosts(),
+        agent: record.forward_agent.then(|| road.agent()),
+    }
+}
+
+/// A shell line for ssh, which expands `%` in it.
+fn proxy_command(site: &Site, name: &str) -> String {
+    let quote = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned);
+    let mut words = Vec::new();
+    if !site.folder_variables.is_empty() {
+        words.push("env".to_string());
+        let variables = site.folder_variables.iter();
+        words.extend(variables.map(|(name, path)| format!("{name}={}", quote(&path.to_string_lossy()))));
+    }
+    words.extend([quote(&site.binary.to_string_lossy()), "connect".into(), name.into()]);
+    words.join(" ").replace('%', "%%")
+}

@@ -1,0 +1,17 @@
+//! The only room that starts other programs: a `Cmd` is a value, a `Runner` runs it in one of four ways.
+//!
+//! Enters: commands as values. Leaves: their output, or a `Failure` that names the command, its status and last words.
+//! Must not know what any program is for.
+
+mod cmd;
+mod identity;
+mod interrupt;
+mod memory;
+mod runner;
+mod wait;
+
+pub use cmd::{Cmd, Input};
+pub use identity::{Identity, terminate_verified};
+pub use interrupt::Interrupt;
+pub use memory::physical_memory_bytes;
+pub use runner::{Finished, Runner, Source, replace};

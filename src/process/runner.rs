@@ -1,0 +1,228 @@
+//! Runs commands: `run` quietly, `read` their output, `stream` it line by line, or `interactive` on our terminal.
+//!
+//! Enters: `Cmd`. Leaves: output or a `Failure`. Children get a built environment, never ours.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::wait::{Ended, wait};
+use super::{Cmd, Input, Interrupt};
+use crate::failure::{Context, Failure, Result};
+
+/// How many of a failed program's last lines are kept.
+const TAIL_LINES: usize = 12;
+/// How much output `read` accepts in bytes: answers are small, floods are attacks or bugs.
+const READ_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Which stream a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A program that ended, however.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code or signal.
+    pub status: ExitStatus,
+    /// All of its standard output (`read`) or none (`run`, `stream`).
+    pub stdout: Vec<u8>,
+    /// The last lines of standard error, or of both streams for `stream`.
+    pub tail: Vec<String>,
+}
+
+impl Finished {
+    /// Standard output as text; foreign bytes are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The code to pass on: a signal becomes 128 + its number, as in shells.
+    pub fn code(&self) -> u8 {
+        let code = self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal));
+        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    }
+}
+
+/// Starts programs with a fixed environment.
+pub struct Runner {
+    env: Vec<(OsString, OsString)>,
+    path: OsString,
+    interrupt: Interrupt,
+    log: Option<fn(&str)>,
+}
+
+impl Runner {
+    /// A runner whose children see `env` only; `log` gets the quoted line of each command.
+    pub fn new(env: Vec<(OsString, OsString)>, interrupt: Interrupt, log: Option<fn(&str)>) -> Self {
+        let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+        Self { env, path: path.unwrap_or_default(), interrupt, log }
+    }
+
+    /// The flag that signals set.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Fails when a signal has asked us to stop.
+    pub fn check_interrupt(&self) -> Result<()> {
+        if self.interrupt.is_asked() { Err(Failure::interrupted()) } else { Ok(()) }
+    }
+
+    /// The absolute path of a program on PATH.
+    pub fn find(&self, program: &str) -> Option<std::path::PathBuf> {
+        which::which_in(program, Some(&self.path), "/").ok()
+    }
+
+    /// Runs quietly; a status other than 0 is a failure with the program's last words.
+    pub fn run(&self, cmd: &Cmd) -> Result<()> {
+        self.collect(cmd, &mut |_, _| ()).and_then(|finished| self.succeeded(cmd, finished)).map(|_| ())
+    }
+
+    /// Runs and returns standard output; a status other than 0 is a failure.
+    pub fn read(&self, cmd: &Cmd) -> Result<Finished> {
+        let finished = self.read_any_status(cmd)?;
+        self.succeeded(cmd, finished)
+    }
+
+    /// Runs and returns standard output, whatever the status.
+    pub fn read_any_status(&self, cmd: &Cmd) -> Result<Finished> {
+        let mut stdout = Vec::new();
+        let mut finished = self.collect(cmd, &mut |source, line| {
+            if source == Source::Stdout && stdout.len() < READ_LIMIT {
+                stdout.extend_from_slice(line);
+            }
+        })?;
+        finished.stdout = stdout;
+        Ok(finished)
+    }
+
+    /// Runs and hands each line to `sink` as it comes; a status other than 0 is a failure.
+    pub fn stream(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<()> {
+        self.collect(cmd, sink).and_then(|finished| self.succeeded(cmd, finished)).map(|_| ())
+    }
+
+    /// Runs quietly although a signal has asked us to stop: for the few things that must be put right before we do.
+    pub fn clean_up(&self, cmd: &Cmd) {
+        let undisturbed = Self { env: self.env.clone(), path: self.path.clone(), interrupt: Interrupt::default(), log: self.log };
+        // Whatever it could not do, the next command finds and does.
+        let _ = undisturbed.run(cmd);
+    }
+
+    /// Runs on our own terminal; its status is the answer, and Ctrl-C is its business.
+    pub fn interactive(&self, cmd: &Cmd) -> Result<Finished> {
+        let mut child = self.spawn(cmd, [Stdio::inherit(), Stdio::inherit()])?;
+        let status = child.wait().because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
+        Ok(Finished { status, stdout: Vec::new(), tail: Vec::new() })
+    }
+
+    /// Starts a program that outlives us: own process group, both outputs into `log`. Returns its process.
+    pub fn detach(&self, cmd: &Cmd, log: &File) -> Result<Child> {
+        let clone = || log.try_clone().map(Stdio::from).because(|| "failed to duplicate a log file");
+        self.spawn(&cmd.clone().own_group(), [clone()?, clone()?])
+    }
+
+    fn collect(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
+        let mut child = self.spawn(cmd, [Stdio::piped(), Stdio::piped()])?;
+        let mut tail = VecDeque::new();
+        let ended = wait(&mut child, cmd, &self.interrupt, &mut |source, line| {
+            sink(source, line);
+            keep(&mut tail, line);
+        });
+        let tail: Vec<String> = tail.into();
+        match ended.because(|| format!("failed to wait for `{}`", cmd.program_name()))? {
+            Ended::Exited(status) => Ok(Finished { status, stdout: Vec::new(), tail }),
+            Ended::Interrupted => Err(Failure::interrupted()),
+            Ended::TimedOut => {
+                let limit = cmd.time_limit.unwrap_or_default().as_secs();
+                Err(with_tail(Failure::operation(format!("`{cmd}` did not end within {limit} s")), &tail))
+            }
+        }
+    }
+
+    fn succeeded(&self, cmd: &Cmd, finished: Finished) -> Result<Finished> {
+        if finished.status.success() {
+            return Ok(finished);
+        }
+        // A child in our process group gets Ctrl-C itself and may be gone before we look at the flag.
+        self.check_interrupt()?;
+        Err(with_tail(Failure::operation(format!("`{cmd}` failed: {}", finished.status)), &finished.tail))
+    }
+
+    fn spawn(&self, cmd: &Cmd, [stdout, stderr]: [Stdio; 2]) -> Result<Child> {
+        if let Some(log) = self.log {
+            log(&cmd.to_string());
+        }
+        let program = which::which_in(&cmd.program, Some(&self.path), "/").map_err(|_| missing(cmd))?;
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+        let mut command = Command::new(program);
+        command.args(&cmd.args).env_clear().envs(self.env.iter().cloned()).envs(cmd.env.iter().cloned());
+        command.current_dir(&cmd.cwd).stdout(stdout).stderr(stderr);
+        command.stdin(match cmd.input {
+            Input::Null => Stdio::null(),
+            Input::Bytes(_) => Stdio::piped(),
+            Input::Inherit => Stdio::inherit(),
+        });
+        if cmd.own_group {
+            command.process_group(0);
+        }
+        let mut child = command.spawn().because(|| format!("failed to start `{}`", cmd.program_name()))?;
+        feed(&mut child, &cmd.input);
+        Ok(child)
+    }
+}
+
+/// Writes the input on a thread of its own: a program may talk before it has read everything.
+fn feed(child: &mut Child, input: &Input) {
+    if let (Some(mut pipe), Input::Bytes(bytes)) = (child.stdin.take(), input.clone()) {
+        std::thread::spawn(move || {
+            // A program that ends early closes the pipe; its status says what that means.
+            let _ = pipe.write_all(&bytes);
+        });
+    }
+}
+
+fn keep(tail: &mut VecDeque<String>, line: &[u8]) {
+    let text = String::from_utf8_lossy(line).trim_end().to_string();
+    if text.is_empty() {
+        return;
+    }
+    if tail.len() == TAIL_LINES {
+        tail.pop_front();
+    }
+    tail.push_back(text);
+}
+
+fn with_tail(failure: Failure, tail: &[String]) -> Failure {
+    if tail.is_empty() {
+        return failure;
+    }
+    let sentence = failure.error.to_string();
+    Failure { error: anyhow::anyhow!("{}", tail.join("\n")).context(sentence), ..failure }
+}
+
+fn missing(cmd: &Cmd) -> Failure {
+    let program = cmd.program_name();
+    let package = match program.as_str() {
+        "ssh" | "ssh-keygen" | "ssh-add" => "openssh-client",
+        "ps" => "procps",
+        "limactl" => "lima",
+        other => other,
+    };
+    Failure::operation(format!("the program `{program}` is not installed, or not on PATH"))
+        .hint(format!("install it: `brew install {package}`, or your system's package `{package}`"))
+}
+
+/// Replaces this process by `program`, with our own environment. Returns only when that failed.
+pub fn replace(program: &std::path::Path, args: &[OsString]) -> Failure {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts programs")]
+    let cause = Command::new(program).args(args).exec();
+    Failure::from(anyhow::Error::new(cause).context(format!("failed to run `{}`", program.display())))
+}

@@ -1,0 +1,183 @@
+//! `state/machines/NAME/machine.json`: which machine this is, and for which boot of it everything was finished.
+//!
+//! Enters: the file's text. Leaves: a record, or a refusal of a newer schema. A truncated file is said, not guessed.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::failure::{Failure, Result};
+use crate::layout::Layout;
+use crate::model::GitHost;
+
+/// The version of the file's meaning; a newer one is refused.
+pub const SCHEMA: u32 = 1;
+
+/// A machine as we know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRecord {
+    /// Version of this file's meaning.
+    pub schema: u32,
+    /// The project's name.
+    pub name: String,
+    /// The marker that also stands in lima.yaml, 32 hexadecimal digits.
+    pub uuid: String,
+    /// The projects.toml it was made from.
+    pub config_file: PathBuf,
+    /// Whether that file lies in a repository.
+    #[serde(default)]
+    pub in_repository: bool,
+    /// The first repository's address in its normalised form; part of the identity for a repository's own file.
+    pub origin: Option<String>,
+    /// The port of 127.0.0.1 that reaches sshd.
+    pub port: u16,
+    /// The pinned public host key.
+    pub host_key: String,
+    /// The image it was created from, as rendered.
+    pub image: PathBuf,
+    /// Kernel, initrd and command line of a direct boot.
+    pub kernel: Option<(PathBuf, PathBuf, String)>,
+    /// The disk's size in bytes; it grows, never shrinks.
+    pub disk_bytes: u64,
+    /// Whether sessions lend the agent.
+    pub forward_agent: bool,
+    /// The folder, below the home folder, that sessions open in.
+    pub folder: String,
+    /// How the guest reaches its git hosts, so that an `up` with nothing to do need not ask ssh.
+    #[serde(default)]
+    pub git_hosts: Vec<GitHost>,
+    /// Put down by hand: `connect` then does not start it.
+    #[serde(default)]
+    pub held: bool,
+    /// For which boot all phases were finished, and what they covered.
+    #[serde(default)]
+    pub ready: Option<Ready>,
+    /// Seconds since 1970 of the last command that used it.
+    #[serde(default)]
+    pub last_used: u64,
+}
+
+/// A boot for which everything was finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The host agent of that boot.
+    pub host_agent: HostAgent,
+    /// Digest of everything that was wanted.
+    pub wanted: String,
+}
+
+/// One run of Lima's host agent: the pid alone could be anybody's after a crash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAgent {
+    /// Its pid.
+    pub pid: i32,
+    /// When it wrote its pid file, in nanoseconds since 1970.
+    pub since: u128,
+}
+
+impl HostAgent {
+    /// The host agent that wrote the pid file in an instance's folder.
+    pub fn read(instance: &Path, pid: i32) -> Option<Self> {
+        let modified = std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
+        Some(Self { pid, since: modified.duration_since(UNIX_EPOCH).ok()?.as_nanos() })
+    }
+}
+
+impl MachineRecord {
+    /// Eight hexadecimal digits that name the machine's folder of sockets.
+    pub fn id(&self) -> &str {
+        self.uuid.get(..8).unwrap_or(&self.uuid)
+    }
+
+    /// The file of a machine's record.
+    pub fn path(layout: &Layout, name: &str) -> PathBuf {
+        layout.machine(name).join("machine.json")
+    }
+
+    /// Reads a machine's record; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read as one, or is from a newer `machine`. It is left as it is.
+    pub fn load(layout: &Layout, name: &str) -> Result<Option<Self>> {
+        let path = Self::path(layout, name);
+        let Some(bytes) = disk::read_if_there(&path)? else { return Ok(None) };
+        let found: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let schema = found.get("schema").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if schema > u64::from(SCHEMA) {
+            let sentence = format!("`{}` was written by a newer `machine` (schema {schema})", path.display());
+            return Err(Failure::operation(sentence).hint("upgrade `machine`"));
+        }
+        serde_json::from_value(found).map(Some).map_err(|cause| {
+            Failure::operation(format!("`{}` is damaged: {cause}", path.display()))
+                .hint(format!("`machine up {name}` repairs it from the machine itself"))
+        })
+    }
+
+    /// Every record that can be read; damaged ones are left out.
+    pub fn load_all(layout: &Layout) -> Vec<Self> {
+        let names = disk::names_in(&layout.machines());
+        names.iter().filter_map(|name| Self::load(layout, name).ok().flatten()).collect()
+    }
+
+    /// Writes the record.
+    pub fn save(&self, layout: &Layout) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self);
+        let text = text.map_err(|cause| Failure::operation(format!("failed to write a record: {cause}")))?;
+        disk::ensure_private_folder(&layout.machine(&self.name))?;
+        disk::write_atomic(&Self::path(layout, &self.name), &text, 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> MachineRecord {
+        MachineRecord {
+            schema: SCHEMA,
+            name: "blog".into(),
+            uuid: "0123456789abcdef0123456789abcdef".into(),
+            config_file: "/c/projects.toml".into(),
+            in_repository: false,
+            origin: None,
+            port: 20_000,
+            host_key: "ssh-ed25519 AAAA".into(),
+            image: "/i".into(),
+            kernel: None,
+            disk_bytes: 1 << 30,
+            forward_agent: true,
+            folder: "code/blog".into(),
+            git_hosts: Vec::new(),
+            held: false,
+            ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u128::from(u64::MAX) + 1 }, wanted: "w".into() }),
+            last_used: 0,
+        }
+    }
+
+    #[test]
+    fn survives_writing_and_reading() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path(), |_| None);
+        assert_eq!(MachineRecord::load(&layout, "blog").expect("none"), None);
+        record().save(&layout).expect("saved");
+        assert_eq!(MachineRecord::load(&layout, "blog").expect("there"), Some(record()));
+        assert_eq!(MachineRecord::load_all(&layout).len(), 1);
+    }
+
+    #[test]
+    fn a_newer_or_damaged_record_is_refused_at_every_byte() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(folder.path(), |_| None);
+        MachineRecord { schema: SCHEMA + 1, ..record() }.save(&layout).expect("saved");
+        assert!(MachineRecord::load(&layout, "blog").expect_err("newer").hints[0].contains("upgrade"));
+        record().save(&layout).expect("saved");
+        let path = MachineRecord::path(&layout, "blog");
+        let whole = std::fs::read(&path).expect("bytes");
+        for cut in 0..whole.len() - 1 {
+            disk::write_atomic(&path, &whole[..cut], 0o600).expect("cut");
+            assert!(MachineRecord::load(&layout, "blog").is_err(), "cut at {cut}");
+        }
+    }
+}

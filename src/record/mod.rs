@@ -1,0 +1,13 @@
+//! What we remember of a machine between two commands: its record, its journal, its open sessions, its lock.
+//!
+//! Enters: values. Leaves: files below the state folder, each written whole. Knows no Lima and no guest.
+
+mod journal;
+mod machine;
+mod project_lock;
+mod sessions;
+
+pub use journal::Journal;
+pub use machine::{HostAgent, MachineRecord, Ready, SCHEMA};
+pub use project_lock::{ProjectLock, Waiting};
+pub use sessions::{OpenSession, Session, open_sessions};

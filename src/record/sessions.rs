@@ -1,0 +1,88 @@
+//! Which sessions are open on a machine: a file each, locked for as long as its process lives.
+//!
+//! Enters: a verb. Leaves: a guard, or the list of the others. A file nobody locks belongs to nobody and is removed.
+
+use std::path::PathBuf;
+
+use crate::disk::{self, Lock};
+use crate::failure::Result;
+use crate::layout::Layout;
+
+/// This process's own session; gone when dropped.
+#[derive(Debug)]
+pub struct Session {
+    lock: Lock,
+}
+
+/// Somebody's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Such as `machine ssh (process 4711)`.
+    pub label: String,
+}
+
+fn folder(layout: &Layout, machine: &str) -> PathBuf {
+    layout.machine(machine).join("sessions")
+}
+
+impl Session {
+    /// Registers a session of `verb`.
+    pub fn open(layout: &Layout, machine: &str, verb: &str) -> Result<Self> {
+        let folder = folder(layout, machine);
+        disk::ensure_private_folder(&folder)?;
+        let pid = std::process::id();
+        let path = folder.join(pid.to_string());
+        let label = format!("machine {verb} {machine} (process {pid})");
+        loop {
+            // Somebody who lists sessions may hold the lock for a moment.
+            if let Ok(lock) = Lock::try_exclusive(&path, &label)? {
+                return Ok(Self { lock });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A file that stays is found unlocked, and removed by whoever lists next.
+        let _ = disk::remove_file(self.lock.path());
+    }
+}
+
+/// Lists the sessions that are open.
+pub fn open_sessions(layout: &Layout, machine: &str) -> Vec<OpenSession> {
+    let folder = folder(layout, machine);
+    let mut open = Vec::new();
+    for name in disk::names_in(&folder) {
+        let path = folder.join(name);
+        match Lock::try_shared(&path) {
+            Ok(Ok(_unused)) => drop(disk::remove_file(&path)),
+            Ok(Err(held)) => open.push(OpenSession { label: held.holder }),
+            Err(_) => {}
+        }
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_ones_are_listed_and_left_ones_removed() {
+        let home = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(home.path(), |_| None);
+        assert!(open_sessions(&layout, "blog").is_empty());
+        let session = Session::open(&layout, "blog", "ssh").expect("opened");
+        let stale = folder(&layout, "blog").join("1");
+        disk::write_atomic(&stale, b"machine run blog (process 1)", 0o600).expect("written");
+        let open = open_sessions(&layout, "blog");
+        assert_eq!(open.len(), 1);
+        assert!(open[0].label.starts_with("machine ssh blog (process "));
+        assert!(!stale.exists());
+        drop(session);
+        assert!(open_sessions(&layout, "blog").is_empty());
+        assert!(disk::names_in(&folder(&layout, "blog")).is_empty());
+    }
+}

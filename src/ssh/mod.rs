@@ -1,0 +1,16 @@
+//! Our own road into a machine: one pinned key, one short-lived master, an agent that answers only while we serve it.
+//!
+//! Enters: where a machine listens and what key it must show. Leaves: commands, the `Host` blocks, a served agent.
+//! Never Lima's own connection, never trust on first use.
+
+mod agent;
+mod command;
+mod hosts;
+mod include;
+mod road;
+
+pub use agent::{AgentServer, Upstream};
+pub use command::{Remote, encode};
+pub use hosts::{HostBlock, render_hosts};
+pub use include::{IncludeState, ensure_include, include_state, remove_include};
+pub use road::{Attempt, Road, check_path};

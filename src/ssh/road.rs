@@ -1,0 +1,237 @@
+//! One machine's ssh connection: a configuration file of ours, a master that ends by itself, sessions over it.
+//!
+//! Enters: port, keys, folder. Leaves: `Cmd`s and the judgement of a connection attempt.
+//! `-F` with our own file keeps the user's ssh configuration, and so its surprises, out.
+
+use std::ffi::OsString;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::disk::{self, Lock};
+use crate::failure::{Context, Failure, Result};
+use crate::process::{Cmd, Finished, Runner};
+
+/// The name the configuration file gives the one host in it.
+const HOST: &str = "guest";
+
+/// How to reach one machine.
+#[derive(Clone, Debug)]
+pub struct Road {
+    /// The port of 127.0.0.1 that reaches its sshd.
+    pub port: u16,
+    /// The name its host key is pinned under, `machine-NAME`.
+    pub alias: String,
+    /// Its public host key, `ssh-ed25519 AAAA…`.
+    pub host_key: String,
+    /// Lima's private key for the login user.
+    pub identity: PathBuf,
+    /// The machine's folder of sockets.
+    pub folder: PathBuf,
+}
+
+/// What came of trying to connect.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The master is up.
+    Connected,
+    /// Nobody answers yet, or not yet with the pinned key; ssh's last words.
+    NotYet(String),
+}
+
+impl Road {
+    /// The master's socket.
+    pub fn master(&self) -> PathBuf {
+        self.folder.join("mux")
+    }
+
+    /// The socket through which guest sessions reach an agent, while somebody serves it.
+    pub fn agent(&self) -> PathBuf {
+        self.folder.join("agent")
+    }
+
+    /// The file with the pinned host key.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.folder.join("known_hosts")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("config")
+    }
+
+    /// Writes the configuration and the pinned key, and makes sure the agent's path exists: ssh complains otherwise.
+    pub fn prepare(&self) -> Result<()> {
+        disk::ensure_private_folder(&self.folder)?;
+        let pinned = format!("{} {}\n", self.alias, self.host_key);
+        write_if_changed(&self.known_hosts(), &pinned)?;
+        write_if_changed(&self.config(), &self.render_config())?;
+        if !self.agent().exists() {
+            // A socket that nobody listens to: connecting is refused, which is what an ended session means.
+            drop(UnixListener::bind(self.agent()).because(|| format!("failed to make `{}`", self.agent().display()))?);
+        }
+        Ok(())
+    }
+
+    fn render_config(&self) -> String {
+        let path = |path: &Path| quote_path(path);
+        let lines = [
+            format!("Host {HOST}"),
+            "HostName 127.0.0.1".into(),
+            format!("Port {}", self.port),
+            "User dev".into(),
+            format!("HostKeyAlias {}", self.alias),
+            format!("UserKnownHostsFile {}", path(&self.known_hosts())),
+            "GlobalKnownHostsFile /dev/null".into(),
+            "StrictHostKeyChecking yes".into(),
+            "UpdateHostKeys no".into(),
+            "HostKeyAlgorithms ssh-ed25519".into(),
+            format!("IdentityFile {}", path(&self.identity)),
+            "IdentitiesOnly yes".into(),
+            "IdentityAgent none".into(),
+            "BatchMode yes".into(),
+            "PreferredAuthentications publickey".into(),
+            format!("ControlPath {}", path(&self.master())),
+            "ControlMaster no".into(),
+            // The master lends this path; a session borrows it only where its command line says so.
+            "ForwardX11 no".into(),
+            "ConnectTimeout 15".into(),
+            // A guest that froze is noticed within a minute.
+            "ServerAliveInterval 15".into(),
+            "ServerAliveCountMax 4".into(),
+            "LogLevel ERROR".into(),
+        ];
+        format!("# Written by machine; changes are overwritten.\n{}\n", lines.join("\n  "))
+    }
+
+    /// Whether a master is up: its socket accepts. Starts no process.
+    pub fn is_open(&self) -> bool {
+        UnixStream::connect(self.master()).is_ok()
+    }
+
+    /// Makes sure a master is up, by one connection at most.
+    ///
+    /// # Errors
+    /// When ssh itself cannot be run, or on an interrupt. A guest that does not answer is no error but an [`Attempt`].
+    pub fn open(&self, runner: &Runner) -> Result<Attempt> {
+        let _turn = Lock::wait_exclusive(&self.folder.join("lock"))?;
+        if self.is_open() {
+            return Ok(Attempt::Connected);
+        }
+        // A socket left by a master that was killed would make ssh do without one.
+        disk::remove_file(&self.master())?;
+        let finished = runner.read_any_status(&self.open_command())?;
+        runner.check_interrupt()?;
+        if finished.status.success() {
+            return Ok(Attempt::Connected);
+        }
+        Ok(Attempt::NotYet(finished.tail.join("; ")))
+    }
+
+    /// The command that brings the master up and ends when it is.
+    pub fn open_command(&self) -> Cmd {
+        let mut cmd = Cmd::new("ssh").arg("-F").arg(self.config());
+        for option in ["ControlMaster=yes", "ControlPersist=600"] {
+            cmd = cmd.arg("-o").arg(option);
+        }
+        self.lend_agent(cmd).args(["-f", "-N", HOST]).own_group().time_limit(Duration::from_secs(40))
+    }
+
+    /// Closes the master, and with it every session over it.
+    pub fn close(&self, runner: &Runner) {
+        if self.is_open() {
+            let cmd = Cmd::new("ssh").arg("-F").arg(self.config()).args(["-O", "exit", HOST]);
+            // It may end between the look and the call.
+            let _ = runner.run(&cmd.time_limit(Duration::from_secs(5)));
+        }
+    }
+
+    /// A command over the master, without a terminal and without the agent. `line` must be safe for any shell.
+    pub fn exec(&self, line: &str) -> Cmd {
+        let options = ["-T", "-o", "ControlMaster=no", HOST, "--"];
+        Cmd::new("ssh").arg("-F").arg(self.config()).args(options).arg(line)
+    }
+
+    /// A session for the user: on a terminal where asked, with the agent where lent.
+    pub fn session(&self, line: &str, terminal: bool, lend_agent: bool) -> Cmd {
+        let mut cmd = Cmd::new("ssh").arg("-F").arg(self.config()).arg(if terminal { "-t" } else { "-T" });
+        if lend_agent {
+            cmd = self.lend_agent(cmd);
+        }
+        cmd.args([HOST, "--"]).arg(line)
+    }
+
+    fn lend_agent(&self, cmd: Cmd) -> Cmd {
+        let mut option = OsString::from("ForwardAgent=");
+        option.push(quote_path(&self.agent()));
+        cmd.arg("-o").arg(option)
+    }
+
+    /// Reads a short answer of the guest.
+    pub fn read(&self, runner: &Runner, line: &str, input: &str, limit: Duration) -> Result<Finished> {
+        runner.read(&self.exec(line).input(input).time_limit(limit))
+    }
+}
+
+/// ssh's configuration wants a path with spaces in double quotes, and reads `%` as the start of a token.
+pub(super) fn quote_path(path: &Path) -> String {
+    format!("\"{}\"", path.to_string_lossy().replace('%', "%%"))
+}
+
+/// Refuses a folder whose path ssh's configuration could not hold.
+pub fn check_path(path: &Path) -> Result<()> {
+    let text = path.to_string_lossy();
+    if text.contains(['"', '\n', '\\', '\u{fffd}']) || text.contains("${") {
+        return Err(Failure::usage(format!("ssh cannot use the folder `{text}`: quotes, backslashes or `${{` in it")));
+    }
+    Ok(())
+}
+
+fn write_if_changed(path: &Path, text: &str) -> Result<()> {
+    if disk::read_text_if_there(path)?.as_deref() == Some(text) {
+        return Ok(());
+    }
+    disk::write_atomic(path, text.as_bytes(), 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn road(folder: &Path) -> Road {
+        Road {
+            port: 20_001,
+            alias: "machine-blog".into(),
+            host_key: "ssh-ed25519 AAAA".into(),
+            identity: "/d/lima/_config/user".into(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    #[test]
+    fn nothing_trusts_on_first_use() {
+        let text = road(Path::new("/a b/100%")).render_config();
+        assert!(text.contains("\n  StrictHostKeyChecking yes\n"));
+        assert!(text.contains("\n  UserKnownHostsFile \"/a b/100%%/known_hosts\"\n"));
+        assert!(!text.contains("StrictHostKeyChecking no") && !text.contains("accept-new"));
+    }
+
+    #[test]
+    fn only_the_master_and_lent_sessions_name_the_agent() {
+        let road = road(Path::new("/s"));
+        assert!(!road.render_config().contains("ForwardAgent"));
+        assert!(road.open_command().to_string().contains("ForwardAgent"));
+        assert!(road.session("x", true, true).to_string().contains("ForwardAgent"));
+        assert!(!road.session("x", true, false).to_string().contains("ForwardAgent"));
+        assert!(!road.exec("x").to_string().contains("ForwardAgent"));
+    }
+
+    #[test]
+    fn preparing_twice_leaves_a_dead_agent_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let road = road(&folder.path().join("s"));
+        road.prepare().expect("first");
+        road.prepare().expect("second");
+        assert!(UnixStream::connect(road.agent()).is_err());
+        assert!(!road.is_open());
+    }
+}

@@ -1,0 +1,138 @@
+//! The terminal: answers on stdout, talk on stderr, phases with their times, one question.
+//!
+//! Enters: text of any origin, which is cleaned here. Leaves: lines. Decides nothing.
+
+mod phase;
+mod sanitize;
+mod table;
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::failure::{Failure, Kind};
+pub use phase::{Phase, Timing};
+pub use sanitize::sanitize;
+pub use table::render_table;
+
+/// What is told beside the answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loudness {
+    /// `-q`: warnings and errors only.
+    Quiet,
+    /// Phases and notes.
+    #[default]
+    Normal,
+    /// `-v`: also every command line.
+    Verbose,
+}
+
+/// The user's terminal, or whatever stands in its place.
+#[derive(Clone, Debug, Default)]
+pub struct Ui {
+    loudness: Loudness,
+    /// Whether `--json` asked for one document on stdout.
+    pub json: bool,
+    /// `-y`: take the default answer of every question that loses nothing.
+    pub yes: bool,
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+impl Ui {
+    /// A terminal that talks as loudly as asked.
+    pub fn new(loudness: Loudness, json: bool, yes: bool) -> Self {
+        Self { loudness, json, yes }
+    }
+
+    /// Whether a person can be asked: both ends of the conversation are terminals.
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Writes an answer to stdout.
+    pub fn answer(&self, text: &str) {
+        let _ = writeln!(anstream::stdout(), "{}", sanitize(text));
+    }
+
+    /// Writes bytes that we made ourselves (a man page, a completion script) to stdout as they are.
+    pub fn answer_raw(&self, bytes: &[u8]) {
+        let _ = std::io::stdout().write_all(bytes);
+    }
+
+    /// Writes a JSON document to stdout.
+    pub fn answer_json(&self, value: &serde_json::Value) {
+        let _ = writeln!(std::io::stdout(), "{value:#}");
+    }
+
+    /// Says something on stderr, unless quiet.
+    pub fn say(&self, text: &str) {
+        if self.loudness != Loudness::Quiet {
+            let _ = writeln!(anstream::stderr(), "{}", sanitize(text));
+        }
+    }
+
+    /// Says something as a heading.
+    pub fn say_bold(&self, text: &str) {
+        if self.loudness != Loudness::Quiet {
+            let _ = writeln!(anstream::stderr(), "{BOLD}{}{BOLD:#}", sanitize(text));
+        }
+    }
+
+    /// Warns, also when quiet.
+    pub fn warn(&self, text: &str) {
+        let _ = writeln!(anstream::stderr(), "{YELLOW}warning:{YELLOW:#} {}", sanitize(text));
+    }
+
+    /// Asks a yes-or-no question; `None` when nobody can answer.
+    pub fn confirm(&self, question: &str, default: bool) -> Option<bool> {
+        if self.yes && default {
+            return Some(true);
+        }
+        if !self.can_ask() {
+            return None;
+        }
+        let choices = if default { "[Y/n]" } else { "[y/N]" };
+        let _ = write!(anstream::stderr(), "{} {choices} ", sanitize(question));
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).ok()?;
+        match line.trim().to_ascii_lowercase().as_str() {
+            "" => Some(default),
+            "y" | "yes" => Some(true),
+            _ => Some(false),
+        }
+    }
+
+    /// Starts a phase: a spinner on a terminal, nothing elsewhere until it ends.
+    pub fn phase(&self, name: &str) -> Phase {
+        Phase::start(name, self.loudness)
+    }
+
+    /// Prints a failure: one sentence, its causes, the hints.
+    pub fn failure(&self, failure: &Failure) {
+        let mut err = anstream::stderr();
+        if let Some(text) = &failure.rendered {
+            let _ = writeln!(err, "{}", sanitize(text.trim_end()));
+        } else if failure.kind == Kind::Interrupted {
+            let _ = writeln!(err, "interrupted");
+        } else {
+            let _ = writeln!(err, "{RED}error:{RED:#} {}", sanitize(&failure.error.to_string()));
+            for cause in failure.error.chain().skip(1) {
+                let text = sanitize(&cause.to_string()).replace('\n', "\n           ");
+                let _ = writeln!(err, "{DIM}caused by:{DIM:#} {text}");
+            }
+        }
+        for hint in &failure.hints {
+            let _ = writeln!(err, "{BOLD}hint:{BOLD:#} {}", sanitize(hint));
+        }
+    }
+}
+
+/// Prints a command line for `-v`.
+pub fn log_command(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{DIM}+ {}{DIM:#}", sanitize(line));
+}

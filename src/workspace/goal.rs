@@ -1,0 +1,102 @@
+//! From a project of the configuration to the goal of a plan.
+//!
+//! Enters: a project and its surroundings. Leaves: a `Goal`; what takes time is looked up only when there is something
+//! to do.
+
+use super::{git, remote, select::Workspace};
+use crate::config::{load_provision, profile_stack};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::guest::{Wanted, list_steps};
+use crate::lima::image::built_in;
+use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
+use crate::plan::Goal;
+use crate::record::MachineRecord;
+
+/// The goal of a project, as far as it can be known without asking ssh: `git_hosts` are those of the last time.
+pub fn build_goal(context: &Context, workspace: &Workspace, project: &Project, git_hosts: Vec<GitHost>) -> Result<Goal> {
+    let folder = workspace.folder_of(project);
+    let provision = load_provision(&folder)?;
+    let profiles = profile_stack(project, &provision, &folder)?;
+    let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
+    let identity = git::identity(context, &workspace.computer.git)?;
+    let env = project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    let steps = list_steps(&Wanted {
+        profiles: &profiles,
+        env,
+        shell: project.shell,
+        ca_certs: &workspace.computer.ca_certs,
+        identity: &identity,
+        git_hosts: &git_hosts,
+        needs_git: !project.repos.is_empty(),
+        arch: context.host.arch,
+    });
+    Ok(Goal {
+        name: project.name.clone(),
+        config_file: project.file.clone(),
+        in_repository: project.in_repository,
+        cpus: project.cpus,
+        memory: project.memory,
+        disk: project.disk,
+        headline: headline(project, &profiles, &image),
+        image: image_source(&image, &workspace.computer, context.host.arch)?,
+        steps,
+        repos: project.repos.clone(),
+        git_hosts,
+        setup: project.setup.clone(),
+        forward_agent: project.forward_agent,
+    })
+}
+
+/// Completes a goal once there is something to do: how git hosts are reached, and whether repositories can be had.
+///
+/// Repositories of an existing machine are looked at only when the goal is not the one it was last brought to.
+///
+/// # Errors
+/// When a repository refuses us, or a host's key is unknown. Nothing has been started then.
+pub fn complete_goal(
+    context: &Context,
+    workspace: &Workspace,
+    project: &Project,
+    goal: Goal,
+    record: Option<&MachineRecord>,
+) -> Result<Goal> {
+    if goal.repos.is_empty() {
+        return Ok(goal);
+    }
+    let unchanged = record.and_then(|record| record.ready.as_ref()).is_some_and(|ready| ready.wanted == goal.digest());
+    if unchanged {
+        return Ok(goal);
+    }
+    let folder = context.layout.state.clone();
+    for repo in &goal.repos {
+        remote::check(context, repo, &folder, &|text| context.ui.warn(text))?;
+    }
+    build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?)
+}
+
+fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
+    let image = match image {
+        Image::Named(name) => name.to_string(),
+        Image::Custom(_) => "own image".into(),
+    };
+    let names: Vec<String> = profiles.iter().filter_map(|profile| profile.name.as_ref().map(ToString::to_string)).collect();
+    let stack = if names.is_empty() { "no profiles".to_string() } else { names.join(" + ") };
+    let cpus = if project.cpus == 1 { "1 cpu".to_string() } else { format!("{} cpus", project.cpus) };
+    format!("{image} · {stack} · {cpus} · {}", project.memory.human())
+}
+
+fn image_source(image: &Image, computer: &Computer, arch: Arch) -> Result<ImageSource> {
+    match image {
+        Image::Named(name) => computer
+            .images
+            .get(&(*name, arch))
+            .cloned()
+            .or_else(|| built_in(name, arch))
+            .ok_or_else(|| Failure::usage(format!("the image `{name}` is not known for {}", arch.debian()))),
+        Image::Custom(sources) => sources.get(&arch).cloned().ok_or_else(|| {
+            Failure::usage(format!("the image table has no entry for {}, which this computer is", arch.debian()))
+                .hint(format!("add `{}.location` and `{}.digest`", arch.debian(), arch.debian()))
+        }),
+    }
+}

@@ -1,0 +1,16 @@
+//! Which project is meant, and what its machine is to be: the configuration seen from where the user stands.
+//!
+//! Enters: the context and perhaps a name. Leaves: a project, a goal, a site. Starts no machine.
+
+mod git;
+mod goal;
+mod register;
+mod remote;
+mod select;
+mod session;
+
+pub use git::origin_of;
+pub use goal::{build_goal, complete_goal};
+pub use register::{add_include, first_project, project_from_url};
+pub use session::{Reached, open_session, reach};
+pub use select::{Workspace, completion_names, find_record, site};

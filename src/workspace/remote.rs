@@ -1,0 +1,191 @@
+//! Looks at repositories from the host, before a machine boots: a typo or a locked agent is told at once.
+//!
+//! Enters: addresses. Leaves: how the guest will reach each host, or a failure. Uses what the guest will have: the
+//! agent and pinned keys, no key files, no credential helpers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::guest::{is_pinned, pinned_known_hosts};
+use crate::model::{GitHost, Repo, Transport};
+use crate::process::{Cmd, Finished};
+
+/// How long one repository's answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the host's ssh configuration makes of a name.
+struct Resolved {
+    hostname: String,
+    port: u16,
+    identity_agent: Option<PathBuf>,
+}
+
+/// How the guest reaches the hosts of all ssh repositories.
+///
+/// # Errors
+/// When a host's key is neither bundled nor in the user's known_hosts: with the command that puts it there.
+pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost>> {
+    let mut hosts: Vec<GitHost> = Vec::new();
+    for repo in repos.iter().filter(|repo| repo.url.transport() == Transport::Ssh) {
+        let alias = repo.url.host();
+        if hosts.iter().any(|host| host.alias == alias && repo.url.port().is_none()) {
+            continue;
+        }
+        let resolved = resolve(context, repo)?;
+        let port = (resolved.port != 22).then_some(resolved.port);
+        let known_hosts = known_keys(context, alias, &resolved)?;
+        hosts.push(GitHost { alias: alias.into(), hostname: resolved.hostname, port, known_hosts });
+    }
+    Ok(hosts)
+}
+
+fn resolve(context: &Context, repo: &Repo) -> Result<Resolved> {
+    let mut cmd = Cmd::new("ssh").args(["-G", "-o", "BatchMode=yes"]);
+    if let Some(port) = repo.url.port() {
+        cmd = cmd.arg("-p").arg(port.to_string());
+    }
+    let text = context.runner.read(&cmd.arg("--").arg(repo.url.host()).time_limit(LIMIT))?.text();
+    let value = |key: &str| {
+        let line = text.lines().find(|line| line.split(' ').next() == Some(key))?;
+        line.split_once(' ').map(|(_, value)| value.to_string())
+    };
+    let agent = value("identityagent").filter(|agent| agent.starts_with('/') || agent.starts_with("~/"));
+    Ok(Resolved {
+        hostname: value("hostname").unwrap_or_else(|| repo.url.host().to_string()),
+        port: value("port").and_then(|port| port.parse().ok()).unwrap_or(22),
+        identity_agent: agent.map(|agent| match agent.strip_prefix("~/") {
+            Some(rest) => context.layout.home.join(rest),
+            None => agent.into(),
+        }),
+    })
+}
+
+/// Lines for the guest's known_hosts, from the user's own; none for a host whose keys are bundled.
+fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec<String>> {
+    if is_pinned(&resolved.hostname) && resolved.port == 22 {
+        return Ok(Vec::new());
+    }
+    let name = if resolved.port == 22 { resolved.hostname.clone() } else { format!("[{}]:{}", resolved.hostname, resolved.port) };
+    let cmd = Cmd::new("ssh-keygen").args(["-F", &name]).time_limit(LIMIT);
+    let text = context.runner.read_any_status(&cmd)?.text();
+    // The name may be hashed, and may have markers that only mean something where they stand.
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|line| !line.starts_with(['#', '@']))
+        .filter_map(|line| line.split_once(' ').map(|(_, key)| format!("{name} {key}")))
+        .collect();
+    if lines.is_empty() {
+        let port = if resolved.port == 22 { String::new() } else { format!("-p {} ", resolved.port) };
+        return Err(Failure::operation(format!("the host key of `{name}` is not known here, so the machine cannot know it"))
+            .hint(format!("connect once and compare its fingerprint: `ssh {port}{alias}`")));
+    }
+    Ok(lines)
+}
+
+/// Asks for a repository as the guest will.
+///
+/// # Errors
+/// When it refuses us or does not exist. A host that cannot be reached from here is only told by `warn`.
+pub(super) fn check(context: &Context, repo: &Repo, folder: &Path, warn: &dyn Fn(&str)) -> Result<()> {
+    let cmd = check_command(context, repo, folder)?;
+    let Ok(finished) = context.runner.read_any_status(&cmd) else {
+        context.runner.check_interrupt()?;
+        warn(&format!("`{}` did not answer within {} s; going on", repo.url, LIMIT.as_secs()));
+        return Ok(());
+    };
+    if finished.status.success() {
+        return check_branch(repo, &finished);
+    }
+    let words = finished.tail.join("\n");
+    if is_unreachable(&words) {
+        warn(&format!("`{}` cannot be reached from here; going on: {}", repo.url, finished.tail.last().map_or("", String::as_str)));
+        return Ok(());
+    }
+    Err(advise(context, Failure::operation(words).because(format!("`{}` cannot be cloned", repo.url)), repo))
+}
+
+fn check_command(context: &Context, repo: &Repo, folder: &Path) -> Result<Cmd> {
+    let mut cmd = Cmd::new("git")
+        .env("GIT_DIR", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ALLOW_PROTOCOL", "https:ssh")
+        .env("GIT_ASKPASS", "/bin/false")
+        .args(["-c", "credential.helper=", "ls-remote", "--heads", "--"])
+        .arg(repo.url.as_str())
+        .time_limit(LIMIT);
+    for (name, value) in &context.proxies {
+        cmd = cmd.env(name, value);
+    }
+    if repo.url.transport() == Transport::Https {
+        return Ok(cmd);
+    }
+    let resolved = resolve(context, repo)?;
+    let pinned = folder.join("git_known_hosts");
+    crate::disk::ensure_private_folder(folder)?;
+    crate::disk::write_atomic(&pinned, pinned_known_hosts().as_bytes(), 0o600)?;
+    let own = context.layout.home.join(".ssh/known_hosts");
+    let quote = |path: &Path| format!("\\\"{}\\\"", path.display());
+    let ssh = format!(
+        "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -o ConnectTimeout=10 -o IdentityFile=none \
+         -o ForwardAgent=no -o ClearAllForwardings=yes -o \"UserKnownHostsFile {} {}\"",
+        quote(&pinned),
+        quote(&own)
+    );
+    let agent = resolved.identity_agent.or_else(|| context.upstream.socket.clone());
+    cmd = cmd.env("GIT_SSH_COMMAND", ssh);
+    Ok(match agent {
+        Some(socket) => cmd.env("SSH_AUTH_SOCK", socket),
+        None => cmd,
+    })
+}
+
+fn check_branch(repo: &Repo, finished: &Finished) -> Result<()> {
+    let Some(branch) = &repo.branch else { return Ok(()) };
+    let wanted = format!("\trefs/heads/{branch}");
+    let text = finished.text();
+    if text.lines().any(|line| line.ends_with(&wanted)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split_once("\trefs/heads/")).map(|(_, name)| name).take(8).collect();
+    Err(Failure::usage(format!("`{}` has no branch `{branch}`", repo.url)).hint(format!("it has: {}", names.join(", "))))
+}
+
+/// Whether the network, and not the repository, is what failed.
+fn is_unreachable(words: &str) -> bool {
+    let signs = ["Could not resolve host", "Connection timed out", "Connection refused", "Network is unreachable",
+        "No route to host", "Failed to connect", "Operation timed out", "Connection reset", "Connection closed",
+        "Could not connect", "Temporary failure in name resolution", "Couldn't connect"];
+    signs.iter().any(|sign| words.contains(sign))
+}
+
+fn advise(context: &Context, failure: Failure, repo: &Repo) -> Failure {
+    let words = format!("{:#}", failure.error);
+    match repo.url.transport() {
+        Transport::Https => failure
+            .hint("is the address right? a private repository needs an ssh address for now, such as `git@host:path`"),
+        Transport::Ssh if words.contains("Host key verification failed") => {
+            failure.hint(format!("its host key is not the known one; look: `ssh {}`", repo.url.host()))
+        }
+        Transport::Ssh if context.upstream.socket.is_none() => {
+            failure.hint("no ssh-agent runs here (SSH_AUTH_SOCK is not set), and a machine has nothing but the agent: start one and `ssh-add` your key")
+        }
+        Transport::Ssh => failure
+            .hint("is the address right, and is the key in the agent? `ssh-add -l` lists what a machine can use"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unreachable;
+
+    #[test]
+    fn a_refusal_is_not_the_network() {
+        assert!(is_unreachable("ssh: Could not resolve hostname x: Temporary failure in name resolution"));
+        assert!(is_unreachable("fatal: unable to access 'https://x/': Could not resolve host: x"));
+        assert!(is_unreachable("ssh: connect to host x port 22: Connection refused"));
+        assert!(!is_unreachable("git@github.com: Permission denied (publickey)."));
+        assert!(!is_unreachable("ERROR: Repository not found."));
+    }
+}

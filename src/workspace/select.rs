@@ -1,0 +1,186 @@
+//! Finds the configuration and the one project that is meant.
+//!
+//! Enters: the context, perhaps a name. Leaves: a project with its folder, or an error that lists the names.
+
+use std::path::Path;
+
+use super::git::origin_of;
+use crate::config::{Catalog, ConfigFolder, Located, Lookup, load_catalog, load_computer, locate};
+use crate::context::{Context, completion_layout, completion_surroundings};
+use crate::failure::{Failure, Result};
+use crate::lima::launcher::Choice;
+use crate::model::{Accelerator, Computer, Project, ProjectName, RepoUrl};
+use crate::plan::Site;
+use crate::record::MachineRecord;
+
+/// The configuration as seen from the current folder.
+pub struct Workspace {
+    /// Where it lies.
+    pub located: Located,
+    /// The remote of the repository around the current folder.
+    pub origin: Option<RepoUrl>,
+    /// Its projects.
+    pub catalog: Catalog,
+    /// What belongs to the computer.
+    pub computer: Computer,
+}
+
+impl Workspace {
+    /// Loads everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the files, at once.
+    pub fn load(context: &Context) -> Result<Self> {
+        let located = locate(&Lookup {
+            explicit: context.options.config_dir.as_deref(),
+            cwd: &context.cwd,
+            home: &context.layout.home,
+            xdg_config_home: context.xdg_config_home.as_deref(),
+        })?;
+        // Only a repository's own file can mean "this repository".
+        let origin = located.repository_root.as_deref().and_then(|root| origin_of(context, root));
+        let folders: Vec<ConfigFolder> = located.repository.iter().chain([&located.user]).cloned().collect();
+        let catalog = load_catalog(&folders, origin.as_ref(), &context.host)?;
+        let computer = load_computer(&located.user, &context.layout.home)?;
+        Ok(Self { located, origin, catalog, computer })
+    }
+
+    /// Whether there is no projects.toml anywhere.
+    pub fn has_no_configuration(&self) -> bool {
+        !self.located.user.projects().exists() && self.located.repository.is_none()
+    }
+
+    /// The folder that a project's provision.toml and profiles belong to.
+    pub fn folder_of(&self, project: &Project) -> ConfigFolder {
+        let dir = project.file.parent().unwrap_or(Path::new("/")).to_owned();
+        ConfigFolder { dir, in_repository: project.in_repository }
+    }
+
+    /// The project of a name, also one of a file elsewhere that a machine was made from.
+    pub fn named(&self, context: &Context, name: &str) -> Result<Option<Project>> {
+        let name: ProjectName = name.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
+        if let Some(project) = self.catalog.get(&name) {
+            return Ok(Some(project.clone()));
+        }
+        let Ok(Some(record)) = MachineRecord::load(&context.layout, name.as_str()) else { return Ok(None) };
+        let Some(dir) = record.config_file.parent().filter(|dir| dir.is_dir()) else { return Ok(None) };
+        let folder = ConfigFolder { dir: dir.to_owned(), in_repository: record.in_repository };
+        let origin = record.in_repository.then(|| origin_of(context, dir)).flatten();
+        let mut folders = vec![folder];
+        if record.in_repository {
+            folders.push(self.located.user.clone());
+        }
+        Ok(load_catalog(&folders, origin.as_ref(), &context.host)?.get(&name).cloned())
+    }
+
+    /// The project that is meant when none is named: that of the current repository, else the only one.
+    pub fn implied(&self) -> Option<Project> {
+        let projects = || self.catalog.projects.values();
+        let of_this_repository = |project: &&Project| {
+            let origin = self.origin.as_ref().map(RepoUrl::normalised);
+            origin.is_some() && project.repos.iter().any(|repo| Some(repo.url.normalised()) == origin)
+        };
+        let in_this_file = || {
+            let mut found = projects().filter(|project| project.in_repository);
+            found.next().filter(|_| found.next().is_none())
+        };
+        let only = || projects().next().filter(|_| self.catalog.projects.len() == 1);
+        projects().find(of_this_repository).or_else(in_this_file).or_else(only).cloned()
+    }
+
+    /// The project meant by an optional name.
+    ///
+    /// # Errors
+    /// When there is none of that name, or none is named and several could be meant.
+    pub fn choose(&self, context: &Context, name: Option<&str>) -> Result<Project> {
+        match name {
+            Some(name) => self.named(context, name)?.ok_or_else(|| self.unknown(name)),
+            None => self.implied().ok_or_else(|| self.ambiguous()),
+        }
+    }
+
+    /// The error for a name that no file has.
+    pub fn unknown(&self, name: &str) -> Failure {
+        let file = self.located.repository.as_ref().unwrap_or(&self.located.user).projects();
+        let failure = Failure::usage(format!("there is no project `{name}` in `{}`", file.display()));
+        match self.catalog.suggest(name) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint(format!("add it: a line `[{name}]` in that file, with `repos = [\"…\"]` below it if it has any")),
+        }
+    }
+
+    fn ambiguous(&self) -> Failure {
+        let names: Vec<&str> = self.catalog.names().map(ProjectName::as_str).collect();
+        if names.is_empty() {
+            return Failure::usage("there is no project yet")
+                .hint("make one: `machine up NAME`, in a git repository or anywhere");
+        }
+        Failure::usage("which project? none is named, and the current folder belongs to none")
+            .hint(format!("one of: {}", names.join(", ")))
+    }
+}
+
+/// The record of the machine that an optional name means. A named machine needs no configuration to be used.
+///
+/// # Errors
+/// When there is no such machine yet.
+pub fn find_record(context: &Context, name: Option<&str>) -> Result<MachineRecord> {
+    if let Some(name) = name {
+        let name: ProjectName = name.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
+        if let Some(record) = MachineRecord::load(&context.layout, name.as_str())? {
+            return Ok(record);
+        }
+    }
+    let project = Workspace::load(context)?.choose(context, name)?;
+    MachineRecord::load(&context.layout, project.name.as_str())?.ok_or_else(|| {
+        Failure::operation(format!("the project `{}` has no machine yet", project.name))
+            .hint(format!("make it: `machine up {}`", project.name))
+    })
+}
+
+/// The place where plans are carried out.
+pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)) -> Site<'a> {
+    Site {
+        runner: &context.runner,
+        layout: &context.layout,
+        host: &context.host,
+        binary: &context.binary,
+        choice: match computer.accelerator {
+            Accelerator::Auto => Choice::Auto,
+            Accelerator::Kvm => Choice::Kvm,
+            Accelerator::Tcg => Choice::Tcg,
+        },
+        accept_unknown_lima: computer.accept_unknown_lima_version,
+        upstream: context.upstream.clone(),
+        proxies: context.proxies.clone(),
+        folder_variables: context.folder_variables.clone(),
+        say,
+    }
+}
+
+/// Names for completion: of the configuration, and of machines. Starts no program, and is silent about problems.
+pub fn completion_names() -> Vec<String> {
+    let mut names: Vec<String> = completion_layout().map_or_else(Vec::new, |layout| {
+        MachineRecord::load_all(&layout).into_iter().map(|record| record.name).collect()
+    });
+    names.extend(configured_names().unwrap_or_default());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The tables of every projects.toml in reach. Only their names matter here, so nothing else is judged.
+fn configured_names() -> Option<Vec<String>> {
+    let (cwd, home, xdg_config_home, explicit) = completion_surroundings()?;
+    let lookup = Lookup {
+        explicit: explicit.as_deref(),
+        cwd: &cwd,
+        home: &home,
+        xdg_config_home: xdg_config_home.as_deref(),
+    };
+    let located = locate(&lookup).ok()?;
+    let folders = located.repository.iter().chain([&located.user]);
+    let texts = folders.filter_map(|folder| crate::disk::read_text_if_there(&folder.projects()).ok().flatten());
+    let tables = texts.filter_map(|text| text.parse::<toml::Table>().ok());
+    Some(tables.flat_map(|table| table.into_iter().map(|(name, _)| name)).filter(|name| name != "defaults").collect())
+}

@@ -1,0 +1,109 @@
+//! What `ssh`, `run` and `connect` share: a machine that answers, a registered session, a served agent.
+//!
+//! Enters: a project and what to run. Leaves: its exit code. Boots a stopped machine, provisions nothing.
+
+use super::select::{find_record, site};
+use crate::config::{ConfigFolder, Lookup, load_computer, locate};
+use crate::context::Context;
+use crate::failure::{Failure, Kind, Result};
+use crate::model::Computer;
+use crate::plan::{Connection, write_ssh_hosts};
+use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
+use crate::ssh::{AgentServer, Remote};
+
+/// The computer's settings alone: a session needs no projects.
+fn computer(context: &Context) -> Result<Computer> {
+    let located = locate(&Lookup {
+        explicit: context.options.config_dir.as_deref(),
+        cwd: &context.cwd,
+        home: &context.layout.home,
+        xdg_config_home: context.xdg_config_home.as_deref(),
+    })?;
+    let user: ConfigFolder = located.user;
+    load_computer(&user, &context.layout.home)
+}
+
+/// A machine that answers, for as long as a process of ours uses it.
+pub struct Reached {
+    /// The machine.
+    pub record: MachineRecord,
+    /// Serves the agent until dropped.
+    pub agent: Option<AgentServer>,
+    _session: Session,
+}
+
+/// Brings a known machine to answer and registers a session of `verb` on it.
+///
+/// # Errors
+/// When it is not there, or does not come up.
+pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start: bool) -> Result<Reached> {
+    let say = |text: &str| context.ui.say(text);
+    let waiting = Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
+    let name = record.name.clone();
+    let session = {
+        let site = site(context, &computer(context)?, &say);
+        let is_open = site.road(&record).is_open();
+        // Starting changes the machine; using one that runs does not.
+        let _lock = if is_open {
+            ProjectLock::shared(&context.layout, &name, &waiting)?
+        } else {
+            ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?
+        };
+        if !is_open {
+            // It may have been changed while we waited for the lock.
+            record = MachineRecord::load(&context.layout, &name)?.unwrap_or(record);
+        }
+        let phase = (!is_open).then(|| context.ui.phase("boot"));
+        let connection = site.reach(&mut record, may_start)?;
+        if let (Some(phase), Connection::Started(_)) = (phase, connection) {
+            phase.done("ssh ready");
+            write_ssh_hosts(&site)?;
+        }
+        Session::open(&context.layout, &name, verb)?
+    };
+    let agent = serve_agent(context, &record)?;
+    Ok(Reached { record, agent, _session: session })
+}
+
+fn serve_agent(context: &Context, record: &MachineRecord) -> Result<Option<AgentServer>> {
+    if !record.forward_agent {
+        return Ok(None);
+    }
+    let socket = context.layout.sockets(record.id()).join("agent");
+    AgentServer::start(&socket, context.upstream.clone()).map(Some)
+}
+
+/// Runs a session on the machine that `name` means.
+///
+/// # Errors
+/// As exit code 125 when nothing was started in the guest.
+pub fn open_session(context: &Context, name: Option<&str>, verb: &str, remote: &Remote, terminal: bool) -> Result<u8> {
+    let not_started = |failure: Failure| match failure.kind {
+        Kind::Operation => failure.of_kind(Kind::NotStarted),
+        _ => failure,
+    };
+    let record = find_record(context, name).map_err(not_started)?;
+    tell_unfinished(context, &record);
+    let reached = reach(context, record, verb, true).map_err(not_started)?;
+    let say = |text: &str| context.ui.say(text);
+    let road = site(context, &Computer::default(), &say).road(&reached.record);
+    let line = remote.command_line(&reached.record.folder)?;
+    let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();
+    let finished = context.runner.interactive(&cmd)?;
+    if context.runner.interrupt().is_asked() && !terminal {
+        return Err(Failure::interrupted());
+    }
+    if finished.code() == 255 && !road.is_open() {
+        context.ui.warn(&format!("the connection to `{}` was lost", reached.record.name));
+    }
+    Ok(finished.code())
+}
+
+/// A machine whose `up` was never finished works, but may lack what the user expects.
+fn tell_unfinished(context: &Context, record: &MachineRecord) {
+    let cut_off = crate::record::Journal::left_behind(&context.layout, &record.name).ok().flatten();
+    if cut_off.is_some_and(|journal| journal.operation == "up") {
+        let name = &record.name;
+        context.ui.say(&format!("`{name}` is unfinished: `machine up {name}` goes on where it stopped"));
+    }
+}

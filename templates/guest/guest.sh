@@ -1,0 +1,16 @@
+# What every machine has, whatever its profiles: our two helpers, quiet apt, a user session that outlives a login.
+install -D -m 0755 session.sh /usr/local/lib/machine/session
+install -D -m 0644 sshrc /etc/ssh/sshrc
+
+cat >/etc/apt/apt.conf.d/90-machine <<'APT'
+Acquire::Retries "3";
+APT::Install-Recommends "false";
+Dpkg::Use-Pty "0";
+DPkg::Lock::Timeout "600";
+APT
+
+# Lima leaves this out in plain mode, and sudo then waits for a name server.
+name=$(hostname)
+grep -qw -- "$name" /etc/hosts || echo "127.0.1.1 $name" >>/etc/hosts
+
+loginctl enable-linger dev
