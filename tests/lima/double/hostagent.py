@@ -293,7 +293,8 @@ class HostAgent:
 
     def wait_for_guest(self):
         log("info", PLAIN)
-        alone = ["ControlMaster=no", "ControlPath=none", "ControlPersist=no"] + self.options[:-3]
+        alone = ["ControlMaster=no", "ControlPath=none", "ControlPersist=no"]
+        alone += [option for option in self.options if not option.startswith("Control")]
         done = f'test "$(cat /run/lima-boot-done 2>/dev/null)" = {self.iid}'
         self.require("essential requirement 1 of 2", "ssh", alone, "true")
         self.require("essential requirement 2 of 2", "Explicitly start ssh ControlMaster", self.options, "true")
@@ -302,7 +303,7 @@ class HostAgent:
 
     def require(self, count, what, options, command):
         log("info", f"Waiting for the {count}: `{what}`")
-        call = ssh_command(options, self.port, "--", command)
-        while subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+        call, nothing = ssh_command(options, self.port, "--", command), subprocess.DEVNULL
+        while subprocess.run(call, stdin=nothing, stdout=nothing, stderr=nothing, check=False).returncode:
             time.sleep(3)
         log("info", f"The {count} is satisfied")
