@@ -14,11 +14,12 @@ from double.log import Failure
 MODES = "`system`, `user`, `boot`, `data`, `dependency`, `ansible`, or `yq`"
 TYPES = {"cpus": int, "plain": bool, "images": list, "provision": list, "env": dict, "ssh": dict, "user": dict}
 DEFAULTS = """
-  {vmType: qemu, os: Linux, arch: x86_64, memory: 4GiB, disk: 100GiB, mountInotify: false, firmware: {legacyBIOS: false},
+  {vmType: qemu, os: Linux, arch: x86_64, disk: 100GiB, mountInotify: false, rosetta: {},
   ssh: {localPort: 0, loadDotSSHPubKeys: false, forwardAgent: false, forwardX11: false, forwardX11Trusted: false},
-  audio: {device: "", interface: ""}, video: {display: none, vnc: {}}, upgradePackages: false, guestInstallPrefix: /usr/local,
-  containerd: {system: false, user: true}, hostResolver: {enabled: true, ipv6: false}, propagateProxyEnv: true,
-  caCerts: {removeDefaults: false}, rosetta: {}, plain: false, timezone: "", nestedVirtualization: false, tpm: false}
+  firmware: {legacyBIOS: false}, audio: {device: "", interface: ""}, video: {display: none, vnc: {}},
+  upgradePackages: false, guestInstallPrefix: /usr/local, containerd: {system: false, user: true},
+  hostResolver: {enabled: true, ipv6: false}, propagateProxyEnv: true, caCerts: {removeDefaults: false}, plain: false,
+  timezone: "", nestedVirtualization: false, tpm: false}
 """
 
 
@@ -73,21 +74,29 @@ def fill(config, name):
     account = pwd.getpwuid(os.getuid())
     user = {"name": account.pw_name, "comment": account.pw_gecos.split(",")[0], "uid": account.pw_uid}
     user |= {"home": f"/home/{account.pw_name}.guest", "shell": "/bin/bash", "passwordlessSudo": True}
-    full = merge(config, {**yaml.safe_load(DEFAULTS), "cpus": min(4, os.cpu_count()), "user": user})
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    computer = {"cpus": min(4, os.cpu_count()), "memory": human(min(4 << 30, memory // 2))}
+    full = merge(config, {**yaml.safe_load(DEFAULTS), **computer, "user": user})
     user = full["user"]
-    words = {"Name": name, "Hostname": "lima-" + re.sub(r"[._]", "-", name), "UID": user["uid"], "User": user["name"], "Home": user["home"]}
+    words = {"Name": name, "UID": user["uid"], "User": user["name"], "Home": user["home"]}
+    words["Hostname"] = "lima-" + re.sub(r"[._]", "-", name)
     for image in full.get("images") or []:
         image.setdefault("arch", full["arch"])
         for part in {"kernel", "initrd"} & image.keys():
             image[part].setdefault("arch", image["arch"])
     for step in full.get("provision") or []:
         step.setdefault("mode", "system")
-        step["script"] = re.sub(r"\{\{ *\.(\w+) *\}\}", lambda found: str(words.get(found[1], found[0])), step["script"])
+        step["script"] = expand(step["script"], words)
     if full["plain"]:
         full |= {"timezone": "", "mounts": [], "containerd": {"system": False, "user": False}}
         full["portForwards"] = [rule for rule in full.get("portForwards") or [] if rule.get("static")]
     shown = {"portForwards", "mounts", "networks", "env", "param", "dns", "probes", "images", "provision"}
     return {key: value for key, value in full.items() if value or key not in shown}
+
+
+def expand(text, words):
+    """A script with Lima's {{.Words}} replaced."""
+    return re.sub(r"\{\{ *\.(\w+) *\}\}", lambda found: str(words.get(found[1], found[0])), text)
 
 
 def check(config):

@@ -129,7 +129,8 @@ def qemu_command(folder, name, config, memory, port):
     """The command line of Lima's QEMU driver, after the questions that driver asks QEMU."""
     program, *given = shlex.split(os.environ.get("QEMU_SYSTEM_X86_64") or "qemu-system-x86_64")
     if given:
-        log("warning", f"Specifying args ([{' '.join(given)}]) via $QEMU_SYSTEM_X86_64 is supported only for debugging!")
+        shown = f"Specifying args ([{' '.join(given)}]) via $QEMU_SYSTEM_X86_64"
+        log("warning", f"{shown} is supported only for debugging!")
     exe = shutil.which(program)
     if not exe:
         raise Failure(f'exec: "{program}": executable file not found in $PATH')
@@ -191,8 +192,8 @@ def ssh_options(folder, config):
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     ciphers = "aes128-gcm@openssh.com,aes256-gcm@openssh.com" if " aes " in flags else "chacha20-poly1305@openssh.com"
     common = "NoHostAuthenticationForLocalhost=yes PreferredAuthentications=publickey Compression=no BatchMode=yes"
-    options = [f'IdentityFile="{folder.parent}/_config/user"', "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
-    options += [*common.split(), "IdentitiesOnly=yes", f'Ciphers="^{ciphers}"', f"User={config['user']['name']}"]
+    options = [f'IdentityFile="{folder.parent}/_config/user"', "StrictHostKeyChecking=no"]
+    options += ["UserKnownHostsFile=/dev/null", *common.split(), "IdentitiesOnly=yes", f'Ciphers="^{ciphers}"', f"User={config['user']['name']}"]
     options += ["ControlMaster=auto", f'ControlPath="{folder}/ssh.sock"', "ControlPersist=yes"]
     return options + ["ForwardAgent=yes"] * config["ssh"]["forwardAgent"]
 

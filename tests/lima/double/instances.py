@@ -76,12 +76,12 @@ def inspect(name):
         return inst, [Problem(str(error))]
     inst |= {"vmType": config["vmType"], "arch": config["arch"], "cpus": config["cpus"], "config": config}
     inst |= {"memory": size(config["memory"]), "disk": size(config["disk"]), "sshAddress": "127.0.0.1"}
-    inst |= {"sshConfigFile": f"{folder}/ssh.config", "limaVersion": "v2.2.0", "sshLocalPort": config["ssh"]["localPort"]}
+    inst |= {"limaVersion": "v2.2.0", "sshConfigFile": f"{folder}/ssh.config"}
+    inst["sshLocalPort"] = config["ssh"]["localPort"]
     agent = read_pid(folder / "ha.pid", problems)
     if agent:
         inst["sshLocalPort"] = ask_host_agent(folder / "ha.sock", problems) or inst["sshLocalPort"]
-    found = not inst["sshLocalPort"] and (folder / "ssh.config").exists()
-    if found:
+    if not inst["sshLocalPort"] and (folder / "ssh.config").exists():
         inst["sshLocalPort"] = int((folder / "ssh.config").read_text(encoding="utf-8").rsplit("Port ")[1])
     driver = read_pid(folder / "qemu.pid", problems)
     if not problems and bool(agent) != bool(driver):
