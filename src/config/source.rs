@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn a_repository_file_is_small_plain_and_its_owners() {
         let dir = tempfile::tempdir().unwrap();
-        put(dir.path(), "projects.toml", &vec![b'#'; (64 << 10) + 1]);
+        put(dir.path(), "projects.toml", vec![b'#'; (64 << 10) + 1]);
         assert_eq!(refusal(dir.path(), true), "error: `DIR/projects.toml` is larger than 64 KiB\n");
         assert!(read_toml(&folder(dir.path(), false), &dir.path().join("projects.toml")).is_ok());
-        put(dir.path(), "projects.toml", &vec![b'#'; (1 << 20) + 1]);
+        put(dir.path(), "projects.toml", vec![b'#'; (1 << 20) + 1]);
         assert_eq!(refusal(dir.path(), false), "error: `DIR/projects.toml` is larger than 1024 KiB\n");
 
         put(dir.path(), "projects.toml", b"");
