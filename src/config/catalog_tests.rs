@@ -526,6 +526,8 @@ fn the_users_table_lies_over_the_repositorys() {
          image = { amd64 = { location = \"/srv/x\" } }\n",
     );
     let catalog = folders.load().unwrap();
+    let reversed = Folders { list: folders.list.iter().rev().cloned().collect(), ..folders };
+    assert_eq!(reversed.load().unwrap(), catalog, "the order of the folders does not matter");
     let blog = catalog.get(&name("blog")).unwrap();
     assert_eq!((blog.cpus, blog.memory, blog.repos.len()), (3, ByteSize::from_gib(2), 1));
     let env: Vec<_> = blog.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
