@@ -179,3 +179,7 @@ fn join_same(files: &mut [ProjectsFile<'_>], name: &ProjectName, earlier: Found,
 #[cfg(test)]
 #[path = "catalog_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "catalog_fault_tests.rs"]
+mod fault_tests;
