@@ -19,17 +19,11 @@ pub(super) fn put(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
 
 /// A failure as it is printed, the folder's path as `DIR`.
 pub(super) fn report(failure: &Failure, dir: &Path) -> String {
-    let mut text = match &failure.rendered {
-        Some(rendered) => format!("{rendered}\n"),
-        None => {
-            let mut causes = failure.error.chain();
-            let sentence = causes.next().map(ToString::to_string).unwrap_or_default();
-            causes.fold(format!("error: {sentence}\n"), |text, cause| format!("{text}caused by: {cause}\n"))
-        }
-    };
-    for hint in &failure.hints {
-        text.push_str(&format!("hint: {hint}\n"));
-    }
+    let chain: Vec<_> = failure.error.chain().map(ToString::to_string).collect();
+    let unrendered = format!("error: {}", chain.join("\ncaused by: "));
+    let hints = failure.hints.iter().map(|hint| format!("hint: {hint}"));
+    let lines: Vec<_> = [failure.rendered.clone().unwrap_or(unrendered)].into_iter().chain(hints).collect();
+    let text = lines.join("\n") + "\n";
     text.replace(&dir.display().to_string(), "DIR")
 }
 
