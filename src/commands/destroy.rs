@@ -72,8 +72,11 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
     let again = look(context, &site, &mut record, args.discard_unseen)?;
     if again != seen && !args.discard && !args.discard_unseen {
         show(context, &name, &again);
-        return Err(Failure::new(Kind::WouldLoseWork, "the work in it changed since the question; nothing was deleted")
-            .hint(format!("ask again: `machine destroy {name}`")));
+        return Err(Failure::new(
+            Kind::WouldLoseWork,
+            "the work in it changed since the question; nothing was deleted",
+        )
+        .hint(format!("ask again: `machine destroy {name}`")));
     }
     delete(context, &site, &record)
 }
@@ -101,14 +104,22 @@ fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unsee
 
 fn ask(context: &Context, site: &Site, record: &MachineRecord) -> Result<Option<Inventory>> {
     let mark = random_hex();
-    let answer = site.road(record).read(&context.runner, "bash -s", &inventory_script(&mark), Duration::from_secs(300))?;
+    let answer = site.road(record).read(
+        &context.runner,
+        "bash -s",
+        &inventory_script(&mark),
+        Duration::from_secs(300),
+    )?;
     Ok(Inventory::parse(&answer.text(), &mark))
 }
 
 fn show(context: &Context, name: &str, seen: &Seen) {
     match seen {
         Seen::Inventory(inventory) if !inventory.is_clean() => {
-            context.ui.warn(&format!("work in `{name}` that exists nowhere else:\n{}", inventory.to_string().trim_end()));
+            context.ui.warn(&format!(
+                "work in `{name}` that exists nowhere else:\n{}",
+                inventory.to_string().trim_end()
+            ));
         }
         Seen::Unknown(why) => context.ui.warn(&format!("it is not known what is in `{name}`: {why}")),
         _ => {}
@@ -119,11 +130,14 @@ fn show(context: &Context, name: &str, seen: &Seen) {
 fn agree(context: &Context, args: &Args, name: &str, seen: &Seen) -> Result<()> {
     show(context, name, seen);
     let refuse = |sentence: &str, option: &str| {
-        Failure::new(Kind::WouldLoseWork, sentence).hint(format!("to delete it all the same: `machine destroy {name} {option}`"))
+        Failure::new(Kind::WouldLoseWork, sentence)
+            .hint(format!("to delete it all the same: `machine destroy {name} {option}`"))
     };
     let clean = match seen {
         Seen::Unknown(_) if args.discard_unseen => return Ok(()),
-        Seen::Unknown(_) => return Err(refuse("will not delete a machine that cannot be asked", "--discard-unseen")),
+        Seen::Unknown(_) => {
+            return Err(refuse("will not delete a machine that cannot be asked", "--discard-unseen"));
+        }
         Seen::Inventory(inventory) => inventory.is_clean(),
         Seen::Gone => true,
     };
@@ -133,7 +147,9 @@ fn agree(context: &Context, args: &Args, name: &str, seen: &Seen) -> Result<()> 
     let sessions = open_sessions(&context.layout, name).len();
     let open = if sessions == 0 { String::new() } else { format!(" ({sessions} open sessions end)") };
     let question = if clean {
-        format!("Delete the machine `{name}` and its disk{open}? No unsaved work was found in its repositories.")
+        format!(
+            "Delete the machine `{name}` and its disk{open}? No unsaved work was found in its repositories."
+        )
     } else {
         format!("Delete the machine `{name}` with that work{open}?")
     };

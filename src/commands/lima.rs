@@ -39,15 +39,21 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
     let ours = MachineRecord::load_all(&context.layout);
     let named: Vec<&MachineRecord> = ours.iter().filter(|record| words.contains(&record.name)).collect();
     if REFUSED.contains(&verb) && !args.raw && (!named.is_empty() || verb == "create") {
-        return Err(Failure::usage(format!("`limactl {verb}` would change a machine behind the back of `machine`"))
-            .hint("`machine up`, `machine destroy` and the configuration do it; or say `machine lima --raw -- …`"));
+        return Err(Failure::usage(format!(
+            "`limactl {verb}` would change a machine behind the back of `machine`"
+        ))
+        .hint(
+            "`machine up`, `machine destroy` and the configuration do it; or say `machine lima --raw -- …`",
+        ));
     }
     let cmd = driver.limactl.call().args(&args.args).in_folder(&context.cwd).inherit_input();
     if context.options.dry_run {
         context.ui.answer(&cmd.to_string());
         return Ok(0);
     }
-    let lock = |record: &&MachineRecord| ProjectLock::exclusive(&context.layout, &record.name, "lima", &waiting(context, &say));
+    let lock = |record: &&MachineRecord| {
+        ProjectLock::exclusive(&context.layout, &record.name, "lima", &waiting(context, &say))
+    };
     let _locks = named.iter().map(lock).collect::<Result<Vec<_>>>()?;
     Ok(context.runner.interactive(&cmd)?.code())
 }

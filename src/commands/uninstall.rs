@@ -27,7 +27,12 @@ pub fn run(_args: Args, context: &Context) -> Result<u8> {
     if has_include {
         done.push(format!("`Include config.d/machine` from `{}`", config.display()));
     }
-    done.extend([&hosts, &launcher].into_iter().filter(|path| path.exists()).map(|path| format!("`{}`", path.display())));
+    done.extend(
+        [&hosts, &launcher]
+            .into_iter()
+            .filter(|path| path.exists())
+            .map(|path| format!("`{}`", path.display())),
+    );
     if context.options.dry_run {
         done.iter().for_each(|what| context.ui.answer(&format!("# would remove {what}")));
     } else {
@@ -44,15 +49,26 @@ fn tell_what_stays(context: &Context) -> Result<()> {
     let machines = MachineRecord::load_all(&context.layout);
     if !machines.is_empty() {
         let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
-        context.ui.say(&format!("machines stay, with the work in them: {} (`machine destroy NAME` deletes one)", names.join(", ")));
+        context.ui.say(&format!(
+            "machines stay, with the work in them: {} (`machine destroy NAME` deletes one)",
+            names.join(", ")
+        ));
     }
     let config = Workspace::load(context).map(|workspace| workspace.located.user.dir);
     let layout = &context.layout;
-    let folders = [Some(layout.data.clone()), Some(layout.state.clone()), Some(layout.cache.clone()), config.ok()];
-    let there: Vec<String> =
-        folders.into_iter().flatten().filter(|path| path.exists()).map(|path| format!("  {}", path.display())).collect();
+    let folders =
+        [Some(layout.data.clone()), Some(layout.state.clone()), Some(layout.cache.clone()), config.ok()];
+    let there: Vec<String> = folders
+        .into_iter()
+        .flatten()
+        .filter(|path| path.exists())
+        .map(|path| format!("  {}", path.display()))
+        .collect();
     if !there.is_empty() {
-        context.ui.say(&format!("these folders stay; delete them when you no longer need what is in them:\n{}", there.join("\n")));
+        context.ui.say(&format!(
+            "these folders stay; delete them when you no longer need what is in them:\n{}",
+            there.join("\n")
+        ));
     }
     context.ui.say("the program itself is your package manager's: `brew uninstall machine`, or `cargo uninstall machine`");
     Ok(())

@@ -38,6 +38,6 @@ pub use stack::profile_stack;
 pub use starter::{render_repository_starter, render_starter};
 
 use crate::model::{
-    Accelerator, AptRepo, Computer, Digest, DigestAlgorithm, Download, DownloadTarget, GitSettings, Image, ImageSource,
-    KernelBoot, Profile, Project, Provision, Repo, Script, Setup, Shell,
+    Accelerator, AptRepo, Computer, Digest, DigestAlgorithm, Download, DownloadTarget, GitSettings, Image,
+    ImageSource, KernelBoot, Profile, Project, Provision, Repo, Script, Setup, Shell,
 };

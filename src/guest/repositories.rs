@@ -7,7 +7,8 @@ use crate::model::{Repo, Setup};
 
 /// Clones into `~/code/DIR` by way of a temporary name, so that an interrupted clone is never taken for a whole one.
 pub fn clone_script(repo: &Repo) -> String {
-    let branch = repo.branch.as_ref().map_or_else(String::new, |branch| format!("--branch {} ", quote(branch)));
+    let branch =
+        repo.branch.as_ref().map_or_else(String::new, |branch| format!("--branch {} ", quote(branch)));
     let (dir, url) = (quote(&repo.dir), quote(repo.url.as_str()));
     format!(
         "set -euo pipefail\n\
@@ -71,13 +72,19 @@ mod tests {
     use super::*;
 
     fn repo() -> Repo {
-        Repo { url: "git@github.com:you/blog.git".parse().expect("a URL"), dir: "blog".into(), branch: Some("next".into()) }
+        Repo {
+            url: "git@github.com:you/blog.git".parse().expect("a URL"),
+            dir: "blog".into(),
+            branch: Some("next".into()),
+        }
     }
 
     #[test]
     fn a_clone_appears_whole_or_not_at_all() {
         let script = clone_script(&repo());
-        assert!(script.contains("git clone --progress --branch 'next' -- 'git@github.com:you/blog.git' .cloning-'blog'"));
+        assert!(script.contains(
+            "git clone --progress --branch 'next' -- 'git@github.com:you/blog.git' .cloning-'blog'"
+        ));
         assert!(script.ends_with("mv -T .cloning-'blog' 'blog'\n"));
         assert!(!script.contains("StrictHostKeyChecking=no"));
     }

@@ -113,7 +113,8 @@ mod tests {
             Ok(true)
         });
         assert_eq!((boot.expect("waited"), knocks), (Boot::TimedOut, 0));
-        disk::write_atomic(&folder.path().join("serialv.log"), b"[ 1.0] MACHINE-SSHD-UP\r\n", 0o600).expect("written");
+        disk::write_atomic(&folder.path().join("serialv.log"), b"[ 1.0] MACHINE-SSHD-UP\r\n", 0o600)
+            .expect("written");
         let boot = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(false), &mut || {
             knocks += 1;
             Ok(true)

@@ -59,7 +59,9 @@ impl Driver<'_> {
         let engine = self.prepare_launcher(name, acceleration)?;
         match self.start_once(name, road, engine) {
             Err(Trouble::Silent) => {
-                (acceleration.say)("nothing on the console for 20 s under KVM: trying software emulation instead");
+                (acceleration.say)(
+                    "nothing on the console for 20 s under KVM: trying software emulation instead",
+                );
                 self.stop_left_over(name)?;
                 self.remember_hang()?;
                 self.write_launch(name, Engine::Tcg)?;
@@ -89,7 +91,10 @@ impl Driver<'_> {
             return Ok(());
         }
         let failure = self.describe(name, &folder, &boot, &last_words, patience.boot);
-        Err(Failure { hints: vec![format!("restart it: `machine down {name} && machine up {name}`")], ..failure })
+        Err(Failure {
+            hints: vec![format!("restart it: `machine down {name} && machine up {name}`")],
+            ..failure
+        })
     }
 
     fn start_once(&self, name: &str, road: &Road, engine: Option<Engine>) -> Result<Started, Trouble> {
@@ -137,7 +142,14 @@ impl Driver<'_> {
         Ok(child)
     }
 
-    fn describe(&self, name: &str, folder: &Path, boot: &Boot, last_words: &str, patience: Duration) -> Failure {
+    fn describe(
+        &self,
+        name: &str,
+        folder: &Path,
+        boot: &Boot,
+        last_words: &str,
+        patience: Duration,
+    ) -> Failure {
         let log = start_log(self.layout, name);
         if *boot == Boot::StartFailed {
             let words: Vec<String> = disk::read_tail(&log, 16_384).lines().map(log_message).collect();
@@ -168,8 +180,10 @@ impl Driver<'_> {
         }
         let program = launcher::program_name(self.host.arch);
         let qemu = self.runner.find(&program).ok_or_else(|| {
-            Failure::operation(format!("the program `{program}` is not installed, or not on PATH: Lima needs QEMU here"))
-                .hint("install it: `apt install qemu-system-x86 qemu-utils`, or your system's own packages")
+            Failure::operation(format!(
+                "the program `{program}` is not installed, or not on PATH: Lima needs QEMU here"
+            ))
+            .hint("install it: `apt install qemu-system-x86 qemu-utils`, or your system's own packages")
         })?;
         launcher::install(&self.layout.launcher(), self.host.arch, acceleration.binary, &qemu)?;
         let hangs = self.read_verdict()?.is_some_and(|verdict| verdict.circumstances == circumstances(&qemu));
@@ -264,4 +278,3 @@ pub fn start_problem(layout: &Layout, name: &str) -> Option<String> {
     let text = disk::read_tail(&start_log(layout, name), 16_384);
     text.lines().filter(|line| line.contains("\"level\":\"fatal\"")).map(log_message).next_back()
 }
-

@@ -54,9 +54,14 @@ impl Driver<'_> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let pids = [instance.host_agent_pid, instance.driver_pid];
         for pid in pids.into_iter().flatten() {
-            while Identity::of(pid, self.runner).is_some_and(|identity| belongs_to(&identity.command, instance)) {
+            while Identity::of(pid, self.runner)
+                .is_some_and(|identity| belongs_to(&identity.command, instance))
+            {
                 if Instant::now() > deadline {
-                    return Err(Failure::operation(format!("process {pid} of `{}` does not end", instance.name)));
+                    return Err(Failure::operation(format!(
+                        "process {pid} of `{}` does not end",
+                        instance.name
+                    )));
                 }
                 self.runner.check_interrupt()?;
                 std::thread::sleep(Duration::from_millis(100));
@@ -87,7 +92,10 @@ mod tests {
             errors: Vec::new(),
             config: serde_json::Value::Null,
         };
-        assert!(belongs_to("/usr/bin/limactl hostagent --pidfile /l/blog/ha.pid --socket /l/blog/ha.sock blog", &instance));
+        assert!(belongs_to(
+            "/usr/bin/limactl hostagent --pidfile /l/blog/ha.pid --socket /l/blog/ha.sock blog",
+            &instance
+        ));
         assert!(belongs_to("qemu-system-x86_64 -m 4096 -pidfile /l/blog/qemu.pid", &instance));
         assert!(!belongs_to("vim /l/blog2/notes", &instance));
         assert!(!belongs_to("/usr/sbin/sshd -D", &instance));

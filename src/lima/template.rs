@@ -144,7 +144,8 @@ impl Machine {
 
 /// Reads a lima.yaml, ours or Lima's stored copy, for comparison.
 pub fn parse(yaml: &str) -> Result<serde_json::Value> {
-    serde_saphyr::from_str(yaml).map_err(|cause| Failure::operation(format!("failed to read a lima.yaml: {cause}")))
+    serde_saphyr::from_str(yaml)
+        .map_err(|cause| Failure::operation(format!("failed to read a lima.yaml: {cause}")))
 }
 
 /// The comment that says which machine an instance is.

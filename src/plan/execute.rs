@@ -5,8 +5,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::provision::provision;
-use super::repositories::repositories;
 use super::report::Reporter;
+use super::repositories::repositories;
 use super::{Connection, Goal, Observed, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
 use crate::failure::{Failure, Result};
 use crate::guest::{Observation, observe_script};
@@ -112,7 +112,8 @@ pub(super) fn observe<'a>(
         observation: Observation::default(),
         fresh: false,
     };
-    let observed = Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
+    let observed =
+        Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
     Ok((work, observed))
 }
 
@@ -128,7 +129,12 @@ fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
         return Ok(());
     }
     let present = crate::model::ByteSize::from_bytes(record.disk_bytes);
-    let sentence = format!("{}: disk: `{}` would shrink the disk of `{}`, which is {present}", goal.config_file.display(), goal.disk, goal.name);
+    let sentence = format!(
+        "{}: disk: `{}` would shrink the disk of `{}`, which is {present}",
+        goal.config_file.display(),
+        goal.disk,
+        goal.name
+    );
     Err(Failure::usage(sentence).hint(format!("a disk only grows: set `disk = \"{present}\"` or more")))
 }
 
@@ -236,7 +242,9 @@ impl Work<'_> {
             Step::SshHost => self.write_ssh_host(reporter),
             Step::TellResize => {
                 let name = self.name();
-                let sentence = format!("the new size counts from the next start on: `machine down {name} && machine up {name}`");
+                let sentence = format!(
+                    "the new size counts from the next start on: `machine down {name} && machine up {name}`"
+                );
                 reporter.ui.say(&sentence);
                 Ok(())
             }
@@ -248,8 +256,14 @@ impl Work<'_> {
         let site = self.site;
         let cache = site.layout.images();
         let show = |text: &str| phase.now(text);
-        let image =
-            crate::lima::image::fetch(&self.goal.image, &cache, site.host, &site.proxies, site.runner, &show)?;
+        let image = crate::lima::image::fetch(
+            &self.goal.image,
+            &cache,
+            site.host,
+            &site.proxies,
+            site.runner,
+            &show,
+        )?;
         let detail = image.location.file_name().map(|name| name.to_string_lossy().into_owned());
         self.image = Some(image);
         reporter.done(phase, &detail.unwrap_or_default());
@@ -328,16 +342,22 @@ impl Work<'_> {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(300);
         loop {
             self.site.runner.check_interrupt()?;
-            let answer = road.read(self.site.runner, "bash -s", &script, std::time::Duration::from_secs(60))?.text();
+            let answer =
+                road.read(self.site.runner, "bash -s", &script, std::time::Duration::from_secs(60))?.text();
             let observation = Observation::parse(&answer, &mark);
-            let observation = observation.ok_or_else(|| Failure::operation("the guest's answer was cut off"))?;
+            let observation =
+                observation.ok_or_else(|| Failure::operation("the guest's answer was cut off"))?;
             // Once provisioned, nothing that Lima's script does at a boot concerns what follows.
             if observation.booted || !observation.stamps.is_empty() {
                 return Ok(observation);
             }
             if std::time::Instant::now() > deadline {
-                return Err(Failure::operation("Lima's boot script in the guest does not end")
-                    .hint(format!("its output: `machine run {} -- cat /var/log/cloud-init-output.log`", self.goal.name)));
+                return Err(Failure::operation("Lima's boot script in the guest does not end").hint(
+                    format!(
+                        "its output: `machine run {} -- cat /var/log/cloud-init-output.log`",
+                        self.goal.name
+                    ),
+                ));
             }
             std::thread::sleep(std::time::Duration::from_millis(500));
         }

@@ -92,7 +92,9 @@ pub struct Plan(pub Vec<Step>);
 
 /// Works out what to do.
 pub fn plan(observed: Observed) -> Plan {
-    use Step::{Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, SshHost, Start, TellResize};
+    use Step::{
+        Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, SshHost, Start, TellResize,
+    };
     if observed.is_ready && observed.presence == Presence::Running {
         return Plan(Vec::new());
     }

@@ -44,9 +44,9 @@ impl<'a> Reporter<'a> {
 
     /// The document of `--json`.
     pub fn document(&self, project: &str, took_ms: u128) -> Value {
-        let phases = self.timings.iter().map(|timing| {
-            json!({"phase": timing.name, "detail": timing.detail, "ms": timing.took.as_millis()})
-        });
+        let phases = self.timings.iter().map(
+            |timing| json!({"phase": timing.name, "detail": timing.detail, "ms": timing.took.as_millis()}),
+        );
         json!({
             "project": project,
             "ready": self.problems.is_empty(),

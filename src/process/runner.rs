@@ -111,7 +111,12 @@ impl Runner {
 
     /// Runs quietly although a signal has asked us to stop: for the few things that must be put right before we do.
     pub fn clean_up(&self, cmd: &Cmd) {
-        let undisturbed = Self { env: self.env.clone(), path: self.path.clone(), interrupt: Interrupt::default(), log: self.log };
+        let undisturbed = Self {
+            env: self.env.clone(),
+            path: self.path.clone(),
+            interrupt: Interrupt::default(),
+            log: self.log,
+        };
         // Whatever it could not do, the next command finds and does.
         let _ = undisturbed.run(cmd);
     }

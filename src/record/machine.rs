@@ -80,7 +80,8 @@ pub struct HostAgent {
 impl HostAgent {
     /// The host agent that wrote the pid file in an instance's folder.
     pub fn read(instance: &Path, pid: i32) -> Option<Self> {
-        let modified = std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
+        let modified =
+            std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
         Some(Self { pid, since: modified.duration_since(UNIX_EPOCH).ok()?.as_nanos() })
     }
 }
@@ -151,7 +152,10 @@ mod tests {
             folder: "code/blog".into(),
             git_hosts: Vec::new(),
             held: false,
-            ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u128::from(u64::MAX) + 1 }, wanted: "w".into() }),
+            ready: Some(Ready {
+                host_agent: HostAgent { pid: 1, since: u128::from(u64::MAX) + 1 },
+                wanted: "w".into(),
+            }),
             last_used: 0,
         }
     }

@@ -120,7 +120,9 @@ fn serve(listener: &UnixListener, upstream: &Upstream, stop: &AtomicBool) {
 
 /// Copies bytes both ways. Without an agent on the host the connection just ends, as with any dead agent.
 fn relay(client: UnixStream, upstream: &Upstream) {
-    let Some(agent) = upstream.socket.as_ref().and_then(|path| UnixStream::connect(path).ok()) else { return };
+    let Some(agent) = upstream.socket.as_ref().and_then(|path| UnixStream::connect(path).ok()) else {
+        return;
+    };
     let (Ok(mut from_client), Ok(mut to_agent)) = (client.try_clone(), agent.try_clone()) else { return };
     if client.set_nonblocking(false).is_err() {
         return;

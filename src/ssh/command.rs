@@ -42,11 +42,14 @@ impl Remote {
             Self::OnTerminal(args) => ("terminal", args),
             Self::Plain(args) => ("plain", args),
         };
-        let words = [OsStr::new(mode), OsStr::new(folder)].into_iter().chain(args.iter().map(OsString::as_os_str));
+        let words =
+            [OsStr::new(mode), OsStr::new(folder)].into_iter().chain(args.iter().map(OsString::as_os_str));
         let line = format!("{SESSION} {}", encode(words));
         if line.len() > LIMIT {
-            let sentence = format!("the command is {} bytes long once encoded; the limit is {LIMIT}", line.len());
-            return Err(Failure::new(Kind::NotStarted, sentence).hint("pass long input through standard input instead"));
+            let sentence =
+                format!("the command is {} bytes long once encoded; the limit is {LIMIT}", line.len());
+            return Err(Failure::new(Kind::NotStarted, sentence)
+                .hint("pass long input through standard input instead"));
         }
         Ok(line)
     }

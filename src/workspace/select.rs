@@ -105,7 +105,9 @@ impl Workspace {
         let failure = Failure::usage(format!("there is no project `{name}` in `{}`", file.display()));
         match self.catalog.suggest(name) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint(format!("add it: a line `[{name}]` in that file, with `repos = [\"…\"]` below it if it has any")),
+            None => failure.hint(format!(
+                "add it: a line `[{name}]` in that file, with `repos = [\"…\"]` below it if it has any"
+            )),
         }
     }
 
@@ -180,7 +182,13 @@ fn configured_names() -> Option<Vec<String>> {
     };
     let located = locate(&lookup).ok()?;
     let folders = located.repository.iter().chain([&located.user]);
-    let texts = folders.filter_map(|folder| crate::disk::read_text_if_there(&folder.projects()).ok().flatten());
+    let texts =
+        folders.filter_map(|folder| crate::disk::read_text_if_there(&folder.projects()).ok().flatten());
     let tables = texts.filter_map(|text| text.parse::<toml::Table>().ok());
-    Some(tables.flat_map(|table| table.into_iter().map(|(name, _)| name)).filter(|name| name != "defaults").collect())
+    Some(
+        tables
+            .flat_map(|table| table.into_iter().map(|(name, _)| name))
+            .filter(|name| name != "defaults")
+            .collect(),
+    )
 }

@@ -38,7 +38,8 @@ pub struct Reached {
 /// When it is not there, or does not come up.
 pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start: bool) -> Result<Reached> {
     let say = |text: &str| context.ui.say(text);
-    let waiting = Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
+    let waiting =
+        Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
     let name = record.name.clone();
     let session = {
         let site = site(context, &computer(context)?, &say);
@@ -77,7 +78,13 @@ fn serve_agent(context: &Context, record: &MachineRecord) -> Result<Option<Agent
 ///
 /// # Errors
 /// As exit code 125 when nothing was started in the guest.
-pub fn open_session(context: &Context, name: Option<&str>, verb: &str, remote: &Remote, terminal: bool) -> Result<u8> {
+pub fn open_session(
+    context: &Context,
+    name: Option<&str>,
+    verb: &str,
+    remote: &Remote,
+    terminal: bool,
+) -> Result<u8> {
     let not_started = |failure: Failure| match failure.kind {
         Kind::Operation => failure.of_kind(Kind::NotStarted),
         _ => failure,
