@@ -108,7 +108,7 @@ impl Context {
         Ok(Self {
             cwd,
             host: host()?,
-            ui: Ui::new(options.loudness, options.json, options.yes),
+            ui: Ui::new(options.loudness, options.yes),
             binary: stable_binary(&runner)?,
             runner,
             xdg_config_home: path_variable("XDG_CONFIG_HOME"),

@@ -69,11 +69,6 @@ impl Layout {
         self.state.join("machines")
     }
 
-    /// Host keys that ssh may accept, one line a machine.
-    pub fn known_hosts(&self) -> PathBuf {
-        self.data.join("known_hosts")
-    }
-
     /// The file with the `Host machine-…` blocks.
     pub fn ssh_hosts(&self) -> PathBuf {
         self.home.join(".ssh/config.d/machine")

@@ -13,6 +13,7 @@ use crate::lima::launcher::{Choice, KvmNode, choose, kvm_node, program_name};
 use crate::model::{Computer, HostOs};
 use crate::process::Cmd;
 use crate::ssh::{IncludeState, include_state};
+use crate::ui;
 use crate::workspace::{Workspace, site};
 
 /// Options of `doctor`.
@@ -38,13 +39,13 @@ struct Check {
 }
 
 /// Checks everything.
-pub fn run(_args: Args, context: &Context) -> Result<u8> {
+pub fn run(_args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
-    report(context, &workspace.computer)
+    Ok(report(context, &workspace.computer))
 }
 
 /// Prints the checks; also the end of `init`.
-pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
+pub fn report(context: &Context, computer: &Computer) -> u8 {
     let checks = checks(context, computer);
     let bad = checks.iter().any(|check| check.verdict == Verdict::Bad);
     if context.options.json {
@@ -56,7 +57,7 @@ pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
             };
             json!({"check": check.name, "verdict": verdict, "text": check.text})
         });
-        context.ui.answer_json(&json!({"ok": !bad, "checks": list.collect::<Vec<_>>()}));
+        ui::answer_json(&json!({"ok": !bad, "checks": list.collect::<Vec<_>>()}));
     } else {
         for check in &checks {
             let mark = match check.verdict {
@@ -64,14 +65,14 @@ pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
                 Verdict::Remark => "·",
                 Verdict::Bad => "✗",
             };
-            context.ui.answer(&format!(
+            ui::answer(&format!(
                 "{mark} {:<12} {}",
                 check.name,
                 check.text.replace('\n', "\n               ")
             ));
         }
     }
-    Ok(u8::from(bad))
+    u8::from(bad)
 }
 
 fn checks(context: &Context, computer: &Computer) -> Vec<Check> {

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::ProjectName;
+use crate::ui;
 use crate::workspace::{Workspace, add_include};
 
 /// Options of `init`.
@@ -27,10 +28,10 @@ pub struct Args {
 }
 
 /// Writes the files.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     if args.here {
-        write_here(&args, context, &workspace)?;
+        write_here(args, context, &workspace)?;
     } else {
         let folder = &workspace.located.user;
         let (projects, provision) = render_starter(None);
@@ -44,7 +45,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
         return Ok(0);
     }
     add_include(context, &context.layout.ssh_config());
-    doctor::report(context, &workspace.computer)
+    Ok(doctor::report(context, &workspace.computer))
 }
 
 fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<()> {
@@ -78,7 +79,7 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
         return Ok(());
     }
     if context.options.dry_run {
-        context.ui.answer(&format!("# would write `{}`:\n{text}", path.display()));
+        ui::answer(&format!("# would write `{}`:\n{text}", path.display()));
         return Ok(());
     }
     disk::write_atomic(path, text.as_bytes(), 0o644)?;

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::lima::{Instance, Status, start_problem};
-use crate::model::{ByteSize, Project};
+use crate::model::{ByteSize, Project, ProjectName};
 use crate::record::{Journal, MachineRecord, open_sessions};
+use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{Workspace, site};
 
@@ -39,7 +40,7 @@ struct Row {
 }
 
 /// Lists.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
@@ -48,7 +49,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
     let instances = if context.layout.lima_home().is_dir() { site.driver().list()? } else { Vec::new() };
     let instances: BTreeMap<String, Instance> =
         instances.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
-    let mut names: Vec<&str> = workspace.catalog.names().map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> = workspace.catalog.names().map(ProjectName::as_str).collect();
     names.extend(instances.keys().map(String::as_str));
     names.extend(records.iter().map(|record| record.name.as_str()));
     names.sort_unstable();
@@ -63,11 +64,11 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
         })
         .collect();
     if args.json {
-        context.ui.answer_json(&Value::Array(rows.iter().map(to_json).collect()));
+        ui::answer_json(&Value::Array(rows.iter().map(to_json).collect()));
     } else if rows.is_empty() {
         context.ui.say("no projects yet; make one: `machine up NAME`");
     } else {
-        context.ui.answer(&table(&rows));
+        ui::answer(&table(&rows));
         rows.iter().filter_map(|row| row.note.as_ref().map(|note| (row, note))).for_each(|(row, note)| {
             context.ui.say(&format!("{}: {note}", row.name));
         });
@@ -110,9 +111,8 @@ fn row(
 
 fn state(instance: Option<&Instance>, record: Option<&MachineRecord>, unfinished: bool) -> &'static str {
     match instance.map(|instance| instance.status) {
-        None if unfinished => "unfinished",
+        None | Some(Status::Running) if unfinished => "unfinished",
         None => "none",
-        Some(Status::Running) if unfinished => "unfinished",
         Some(Status::Running) if record.is_some_and(|record| record.ready.is_some()) => "ready",
         Some(Status::Running) => "running",
         Some(Status::Stopped) => "stopped",

@@ -7,6 +7,7 @@ use crate::disk;
 use crate::failure::Result;
 use crate::record::MachineRecord;
 use crate::ssh::{IncludeState, include_state, remove_include};
+use crate::ui;
 use crate::workspace::Workspace;
 
 /// Options of `uninstall`.
@@ -18,7 +19,7 @@ pub struct Args {
 }
 
 /// Removes our traces.
-pub fn run(_args: Args, context: &Context) -> Result<u8> {
+pub fn run(_args: &Args, context: &Context) -> Result<u8> {
     let layout = &context.layout;
     let (config, hosts, launcher) = (layout.ssh_config(), layout.ssh_hosts(), layout.launcher());
     let text = disk::read_text_if_there(&config)?.unwrap_or_default();
@@ -34,18 +35,22 @@ pub fn run(_args: Args, context: &Context) -> Result<u8> {
             .map(|path| format!("`{}`", path.display())),
     );
     if context.options.dry_run {
-        done.iter().for_each(|what| context.ui.answer(&format!("# would remove {what}")));
+        for what in &done {
+            ui::answer(&format!("# would remove {what}"));
+        }
     } else {
         remove_include(&config)?;
         disk::remove_file(&hosts)?;
         disk::remove_folder(&launcher)?;
-        done.iter().for_each(|what| context.ui.say(&format!("removed {what}")));
+        for what in &done {
+            context.ui.say(&format!("removed {what}"));
+        }
     }
-    tell_what_stays(context)?;
+    tell_what_stays(context);
     Ok(0)
 }
 
-fn tell_what_stays(context: &Context) -> Result<()> {
+fn tell_what_stays(context: &Context) {
     let machines = MachineRecord::load_all(&context.layout);
     if !machines.is_empty() {
         let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
@@ -71,5 +76,4 @@ fn tell_what_stays(context: &Context) -> Result<()> {
         ));
     }
     context.ui.say("the program itself is your package manager's: `brew uninstall machine`, or `cargo uninstall machine`");
-    Ok(())
 }

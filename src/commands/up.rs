@@ -10,6 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::model::Project;
 use crate::plan::{Hooks, Outcome, Reporter, execute, show};
 use crate::record::{MachineRecord, ProjectLock};
+use crate::ui;
 use crate::workspace::{Workspace, build_goal, complete_goal, first_project, project_from_url, site};
 
 /// Options of `up`.
@@ -27,10 +28,10 @@ pub struct Args {
 }
 
 /// Brings each project up.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let mut workspace = Workspace::load(context)?;
     let mut projects = Vec::new();
-    for name in names(&args) {
+    for name in names(args) {
         let project = resolve(context, &mut workspace, name)?;
         projects.push(project);
     }
@@ -44,7 +45,7 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
     if args.json && !args.dry_run {
         let one = documents.len() == 1;
         let document = if one { documents.remove(0) } else { serde_json::Value::Array(documents) };
-        context.ui.answer_json(&document);
+        ui::answer_json(&document);
     }
     Ok(worst)
 }
@@ -92,7 +93,7 @@ fn bring_up(
         build_goal(context, workspace, project, recorded.map(|record| record.git_hosts).unwrap_or_default())?;
     let confirm = |question: &str| context.ui.confirm(question, true);
     if context.options.dry_run {
-        context.ui.answer(&show(&site, goal, &confirm)?);
+        ui::answer(&show(&site, goal, &confirm)?);
         return Ok((0, None));
     }
     let _lock = ProjectLock::exclusive(&context.layout, name, "up", &waiting(context, &say))?;
@@ -110,7 +111,7 @@ fn bring_up(
                 .say(&format!("Ready in {seconds:.1} s.   machine ssh {name}   ·   ssh machine-{name}"));
         }
         Outcome::Incomplete => {
-            context.ui.say(&format!("{name} is up, but something is missing: see the warnings above."))
+            context.ui.say(&format!("{name} is up, but something is missing: see the warnings above."));
         }
     }
     let code = u8::from(reporter.has_problems());
@@ -123,7 +124,7 @@ fn with_document(context: &Context, reporter: &Reporter, name: &str, failure: Fa
         let mut document = reporter.document(name, 0);
         document["ready"] = false.into();
         document["error"] = format!("{:#}", failure.error).into();
-        context.ui.answer_json(&document);
+        ui::answer_json(&document);
     }
     failure
 }

@@ -27,7 +27,6 @@ mod syntax;
 mod testing;
 mod walk;
 
-pub use bundled::bundled_profiles;
 pub use catalog::{Catalog, load_catalog};
 pub use computer::load_computer;
 pub use edit::add_project;

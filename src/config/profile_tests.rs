@@ -7,9 +7,9 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::DownloadTarget;
 use crate::config::source::read_toml;
 use crate::config::testing::{put, report};
-use crate::config::{DownloadTarget, bundled_profiles};
 use crate::model::Arch;
 
 const KEY: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n";
@@ -359,13 +359,6 @@ fn downloads() {
         |            ^^^^^^^^^^^^^
     hint: edit `DIR/profile.toml`
     "#);
-}
-
-#[test]
-fn bundled_profiles_are_listed_with_what_they_are() {
-    let profiles = bundled_profiles();
-    assert_eq!(profiles[0].0.as_str(), "base");
-    assert!(profiles.iter().all(|(_, description)| !description.is_empty()));
 }
 
 proptest! {

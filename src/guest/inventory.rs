@@ -121,7 +121,7 @@ impl AtRisk {
             "unpushed" => self.unpushed = count()?,
             "in-progress" => self.in_progress = true,
             "example" if self.examples.len() < EXAMPLES => {
-                self.examples.push(rest.chars().take(100).collect())
+                self.examples.push(rest.chars().take(100).collect());
             }
             _ => {}
         }

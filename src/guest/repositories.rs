@@ -23,9 +23,8 @@ pub fn clone_script(repo: &Repo) -> String {
 /// Sets a fresh clone up, then leaves a note of it in `.git`; `None` when there is nothing to do.
 pub fn setup_script(repo: &Repo, is_first: bool, setup: &Setup) -> Option<String> {
     let work = match setup {
-        Setup::None => return None,
         Setup::Commands(lines) if is_first => lines.iter().map(|line| run(line)).collect(),
-        Setup::Commands(_) => return None,
+        Setup::None | Setup::Commands(_) => return None,
         Setup::ByLockFile => BY_LOCK_FILE.to_string(),
     };
     let dir = quote(&repo.dir);

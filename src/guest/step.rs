@@ -90,11 +90,13 @@ fn hash(texts: &[&str], files: &[(String, Vec<u8>)]) -> String {
         hasher.update((bytes.len() as u64).to_be_bytes());
         hasher.update(bytes);
     };
-    texts.iter().for_each(|text| add(text.as_bytes()));
-    files.iter().for_each(|(name, bytes)| {
+    for text in texts {
+        add(text.as_bytes());
+    }
+    for (name, bytes) in files {
         add(name.as_bytes());
         add(bytes);
-    });
+    }
     hasher.finalize().iter().take(16).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 

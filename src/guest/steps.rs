@@ -195,7 +195,8 @@ fn npm_body(packages: &[String]) -> String {
 }
 
 fn uv_body(tools: &[String]) -> String {
-    tools.iter().map(|tool| format!("as_dev uv tool install --quiet --force -- {}\n", quote(tool))).collect()
+    let install = |tool: &String| format!("as_dev uv tool install --quiet --force -- {}\n", quote(tool));
+    tools.iter().map(install).collect::<Vec<_>>().concat()
 }
 
 fn download_body(download: &Download, arch: Arch) -> String {

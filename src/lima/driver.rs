@@ -161,7 +161,7 @@ pub(super) fn explain(failure: Failure) -> Failure {
     }
     let mut chain = causes.into_iter().rev();
     let innermost = anyhow::anyhow!("{}", chain.next().unwrap_or_default());
-    Failure { error: chain.fold(innermost, |error, sentence| error.context(sentence)), ..failure }
+    Failure { error: chain.fold(innermost, anyhow::Error::context), ..failure }
 }
 
 /// The message of one log line; other lines are themselves.

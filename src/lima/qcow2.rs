@@ -87,14 +87,14 @@ impl Header {
             (features & 1 << 4 != 0, "has extended L2 entries"),
             (features >> 5 != 0, "needs features that are not known here"),
             (
-                is_new && (length < 104 || length % 8 != 0 || length > cluster),
+                is_new && (length < 104 || !length.is_multiple_of(8) || length > cluster),
                 "has a header of an odd length",
             ),
             (is_new && length > 104 && bytes[104] != 0, "names a compression it does not declare"),
             (self.size > MAX_SIZE, "says that its disk is larger than 16 TiB"),
             (l1_entries.max(self.tables()) > MAX_L1_ENTRIES, "has a first-level table of more than 32 MiB"),
             (l1_entries < self.tables(), "has a first-level table that is too short for its size"),
-            (self.l1_offset % cluster != 0, "has a first-level table that begins amid a cluster"),
+            (!self.l1_offset.is_multiple_of(cluster), "has a first-level table that begins amid a cluster"),
         ];
         objections.iter().find(|(applies, _)| *applies).map_or(Ok(()), |(_, why)| Err(refused(why)))
     }
@@ -129,7 +129,7 @@ impl Source {
 
     /// Reads a table or the used part of a plain cluster.
     fn read_cluster(&mut self, offset: u64, cluster: usize, buffer: &mut [u8]) -> Result<()> {
-        if offset % cluster as u64 != 0 {
+        if !offset.is_multiple_of(cluster as u64) {
             return Err(damaged(format!("a cluster begins at byte {offset}, amid another")));
         }
         self.charge(buffer.len() as u64)?;

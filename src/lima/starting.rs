@@ -206,7 +206,7 @@ impl Driver<'_> {
     }
 
     fn remember_hang(&self) -> Result<()> {
-        let qemu = self.runner.find(&launcher::program_name(self.host.arch)).unwrap_or_default();
+        let qemu = self.runner.find(launcher::program_name(self.host.arch)).unwrap_or_default();
         let verdict = Verdict { circumstances: circumstances(&qemu) };
         let text = serde_json::to_vec(&verdict).unwrap_or_default();
         disk::write_atomic(&self.layout.state.join("kvm.json"), &text, 0o600)

@@ -53,19 +53,18 @@ impl Driver<'_> {
     fn wait_until_gone(&self, instance: &Instance) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let pids = [instance.host_agent_pid, instance.driver_pid];
-        for pid in pids.into_iter().flatten() {
-            while Identity::of(pid, self.runner)
-                .is_some_and(|identity| belongs_to(&identity.command, instance))
-            {
-                if Instant::now() > deadline {
-                    return Err(Failure::operation(format!(
-                        "process {pid} of `{}` does not end",
-                        instance.name
-                    )));
-                }
-                self.runner.check_interrupt()?;
-                std::thread::sleep(Duration::from_millis(100));
+        pids.into_iter().flatten().try_for_each(|pid| self.wait_for_end(pid, instance, deadline))
+    }
+
+    fn wait_for_end(&self, pid: i32, instance: &Instance, deadline: Instant) -> Result<()> {
+        let lives = |identity: Identity| belongs_to(&identity.command, instance);
+        while Identity::of(pid, self.runner).is_some_and(lives) {
+            if Instant::now() > deadline {
+                let name = &instance.name;
+                return Err(Failure::operation(format!("process {pid} of `{name}` does not end")));
             }
+            self.runner.check_interrupt()?;
+            std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod adopt;
 mod execute;
 mod goal;
+mod observe;
 mod provision;
 mod report;
 mod repositories;
@@ -14,8 +15,9 @@ mod site;
 
 use std::fmt;
 
-pub use execute::{Hooks, Outcome, execute, random_hex};
+pub use execute::{Hooks, Outcome, execute};
 pub use goal::Goal;
+pub use observe::random_hex;
 pub use report::Reporter;
 pub use show::show;
 pub use site::{Connection, Site, write_ssh_hosts};

@@ -2,7 +2,7 @@
 //!
 //! Enters: a goal and a site. Leaves: lines. Runs one `limactl list` to see where the machine stands, nothing else.
 
-use super::execute::observe;
+use super::observe::observe;
 use super::provision::step_command;
 use super::repositories::{clone_command, setup_command};
 use super::{Goal, Plan, Site, Step, adopt, plan};

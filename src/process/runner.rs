@@ -77,7 +77,7 @@ impl Runner {
     }
 
     /// The absolute path of a program on PATH.
-    pub fn find(&self, program: &str) -> Option<std::path::PathBuf> {
+    pub fn find(&self, program: impl AsRef<std::ffi::OsStr>) -> Option<std::path::PathBuf> {
         which::which_in(program, Some(&self.path), "/").ok()
     }
 
@@ -165,7 +165,7 @@ impl Runner {
         if let Some(log) = self.log {
             log(&cmd.to_string());
         }
-        let program = which::which_in(&cmd.program, Some(&self.path), "/").map_err(|_| missing(cmd))?;
+        let program = self.find(&cmd.program).ok_or_else(|| missing(cmd))?;
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         let mut command = Command::new(program);
         command.args(&cmd.args).env_clear().envs(self.env.iter().cloned()).envs(cmd.env.iter().cloned());

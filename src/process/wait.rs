@@ -39,18 +39,19 @@ type Chunk = (Source, Vec<u8>);
 fn forward(source: Source, pipe: impl Read + Send + 'static, lines: Sender<Chunk>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
-        loop {
-            let mut line = Vec::new();
-            match reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {
-                    if lines.send((source, line)).is_err() {
-                        return;
-                    }
-                }
+        while let Some(line) = next_line(&mut reader) {
+            if lines.send((source, line)).is_err() {
+                return;
             }
         }
     });
+}
+
+/// One line, cut where it is too long; `None` at the end.
+fn next_line(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    let read = reader.take(LINE_LIMIT).read_until(b'\n', &mut line).ok()?;
+    (read > 0).then_some(line)
 }
 
 /// Hands every line of the child's output to `sink` until it ends, is interrupted or runs out of time.

@@ -27,11 +27,6 @@ pub enum Remote {
 }
 
 impl Remote {
-    /// Whether ssh shall ask for a terminal; `None` leaves it to what our standard input is.
-    pub fn wants_terminal(&self) -> bool {
-        !matches!(self, Self::Plain(_))
-    }
-
     /// The command line for ssh, with `folder` below the home folder to start in.
     ///
     /// # Errors
@@ -56,7 +51,7 @@ impl Remote {
 }
 
 /// Joins words by NUL, which none of them can hold, and makes one base64 word of it.
-pub fn encode<'a>(words: impl Iterator<Item = &'a OsStr>) -> String {
+fn encode<'a>(words: impl Iterator<Item = &'a OsStr>) -> String {
     let mut bytes = Vec::new();
     for word in words {
         bytes.extend_from_slice(word.as_bytes());

@@ -3,7 +3,8 @@
 //! Enters: a project and its surroundings. Leaves: a `Goal`; what takes time is looked up only when there is something
 //! to do.
 
-use super::{git, remote, select::Workspace};
+use super::select::{Workspace, folder_of};
+use super::{git, remote};
 use crate::config::{load_provision, profile_stack};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -12,6 +13,7 @@ use crate::lima::image::built_in;
 use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
 use crate::plan::Goal;
 use crate::record::MachineRecord;
+use crate::ui;
 
 /// The goal of a project, as far as it can be known without asking ssh: `git_hosts` are those of the last time.
 pub fn build_goal(
@@ -20,7 +22,7 @@ pub fn build_goal(
     project: &Project,
     git_hosts: Vec<GitHost>,
 ) -> Result<Goal> {
-    let folder = workspace.folder_of(project);
+    let folder = folder_of(project);
     let provision = load_provision(&folder)?;
     let profiles = profile_stack(project, &provision, &folder)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
@@ -76,7 +78,7 @@ pub fn complete_goal(
     }
     let folder = context.layout.state.clone();
     for repo in &goal.repos {
-        remote::check(context, repo, &folder, &|text| context.ui.warn(text))?;
+        remote::check(context, repo, &folder, &|text| ui::warn(text))?;
     }
     build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?)
 }
@@ -96,7 +98,7 @@ fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
 fn image_source(image: &Image, computer: &Computer, arch: Arch) -> Result<ImageSource> {
     match image {
         Image::Named(name) => {
-            computer.images.get(&(*name, arch)).cloned().or_else(|| built_in(name, arch)).ok_or_else(|| {
+            computer.images.get(&(*name, arch)).cloned().or_else(|| built_in(*name, arch)).ok_or_else(|| {
                 Failure::usage(format!("the image `{name}` is not known for {}", arch.debian()))
             })
         }

@@ -11,6 +11,7 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::{ProfileName, ProjectName, RepoUrl};
 use crate::ssh::ensure_include;
+use crate::ui;
 
 /// The project of an address: the one that has it already, else a new one named after it.
 ///
@@ -44,7 +45,8 @@ pub fn first_project(context: &Context, workspace: &Workspace, name: Option<&str
     if let (Some(root), Some(origin)) = (&workspace.located.repository_root, &workspace.origin) {
         let name = given.map_or_else(|| name_for(origin), Ok)?;
         let profiles = guess_profiles(&disk::names_in(root));
-        let stack = profiles.iter().map(|profile| format!(" with profile {profile}")).collect::<String>();
+        let stack: Vec<String> = profiles.iter().map(|profile| format!(" with profile {profile}")).collect();
+        let stack = stack.concat();
         let file = workspace.located.user.projects();
         let question =
             format!("Register {} as project `{name}`{stack} in `{}`?", origin.short(), file.display());
@@ -122,9 +124,9 @@ fn write(
 pub fn add_include(context: &Context, config: &Path) {
     match ensure_include(config) {
         Ok(true) => {
-            context.ui.say(&format!("added `Include config.d/machine` at the top of `{}`", config.display()))
+            context.ui.say(&format!("added `Include config.d/machine` at the top of `{}`", config.display()));
         }
         Ok(false) => {}
-        Err(failure) => context.ui.warn(&format!("{:#}; {}", failure.error, failure.hints.join("; "))),
+        Err(failure) => ui::warn(&format!("{:#}; {}", failure.error, failure.hints.join("; "))),
     }
 }

@@ -25,7 +25,7 @@ struct Resolved {
 /// How the guest reaches the hosts of all ssh repositories.
 ///
 /// # Errors
-/// When a host's key is neither bundled nor in the user's known_hosts: with the command that puts it there.
+/// When a host's key is neither bundled nor in the user's `known_hosts`: with the command that puts it there.
 pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost>> {
     let mut hosts: Vec<GitHost> = Vec::new();
     for repo in repos.iter().filter(|repo| repo.url.transport() == Transport::Ssh) {
@@ -62,7 +62,7 @@ fn resolve(context: &Context, repo: &Repo) -> Result<Resolved> {
     })
 }
 
-/// Lines for the guest's known_hosts, from the user's own; none for a host whose keys are bundled.
+/// Lines for the guest's `known_hosts`, from the user's own; none for a host whose keys are bundled.
 fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec<String>> {
     if is_pinned(&resolved.hostname) && resolved.port == 22 {
         return Ok(Vec::new());

@@ -50,12 +50,6 @@ impl Workspace {
         !self.located.user.projects().exists() && self.located.repository.is_none()
     }
 
-    /// The folder that a project's provision.toml and profiles belong to.
-    pub fn folder_of(&self, project: &Project) -> ConfigFolder {
-        let dir = project.file.parent().unwrap_or(Path::new("/")).to_owned();
-        ConfigFolder { dir, in_repository: project.in_repository }
-    }
-
     /// The project of a name, also one of a file elsewhere that a machine was made from.
     pub fn named(&self, context: &Context, name: &str) -> Result<Option<Project>> {
         let name: ProjectName = name.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
@@ -120,6 +114,12 @@ impl Workspace {
         Failure::usage("which project? none is named, and the current folder belongs to none")
             .hint(format!("one of: {}", names.join(", ")))
     }
+}
+
+/// The folder that a project's provision.toml and profiles belong to.
+pub(super) fn folder_of(project: &Project) -> ConfigFolder {
+    let dir = project.file.parent().unwrap_or(Path::new("/")).to_owned();
+    ConfigFolder { dir, in_repository: project.in_repository }
 }
 
 /// The record of the machine that an optional name means. A named machine needs no configuration to be used.

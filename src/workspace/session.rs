@@ -10,6 +10,7 @@ use crate::model::Computer;
 use crate::plan::{Connection, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
 use crate::ssh::{AgentServer, Remote};
+use crate::ui;
 
 /// The computer's settings alone: a session needs no projects.
 fn computer(context: &Context) -> Result<Computer> {
@@ -101,7 +102,7 @@ pub fn open_session(
         return Err(Failure::interrupted());
     }
     if finished.code() == 255 && !road.is_open() {
-        context.ui.warn(&format!("the connection to `{}` was lost", reached.record.name));
+        ui::warn(&format!("the connection to `{}` was lost", reached.record.name));
     }
     Ok(finished.code())
 }

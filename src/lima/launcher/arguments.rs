@@ -79,9 +79,7 @@ fn emulate(args: &mut Vec<OsString>) {
         let Some(value) = args[index].to_str() else { continue };
         if key == "-machine" {
             is_x86 = value.starts_with("q35");
-            if let Some(machine) = value.strip_suffix(",accel=kvm") {
-                args[index] = if is_x86 { "q35,vmport=off".into() } else { machine.into() };
-            }
+            args[index] = emulated_machine(value).into();
         } else if key == "-cpu" && value.split(',').next() == Some("host") {
             args[index] = value.replacen("host", "max", 1).into();
         }
@@ -93,6 +91,15 @@ fn emulate(args: &mut Vec<OsString>) {
                 ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"].map(OsString::from),
             );
         }
+    }
+}
+
+/// The machine type without KVM; one that does not ask for KVM stays as it is.
+fn emulated_machine(value: &str) -> String {
+    match value.strip_suffix(",accel=kvm") {
+        Some(_) if value.starts_with("q35") => "q35,vmport=off".into(),
+        Some(machine) => machine.into(),
+        None => value.into(),
     }
 }
 
