@@ -57,7 +57,8 @@ mod tests {
     fn the_table_is_the_folder() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
         let mut on_disk = BTreeMap::new();
-        for profile in std::fs::read_dir(root).unwrap().map(Result::unwrap) {
+        let entries = std::fs::read_dir(root).unwrap().map(Result::unwrap);
+        for profile in entries.filter(|entry| entry.path().is_dir()) {
             for file in std::fs::read_dir(profile.path()).unwrap().map(Result::unwrap) {
                 let name = format!("{}/{}", profile.file_name().display(), file.file_name().display());
                 on_disk.insert(name, std::fs::read(file.path()).unwrap());

@@ -203,7 +203,7 @@ fn names_of_projects_profiles_and_variables() {
     error: projects.toml:9:68: env.D: a value cannot have line ends or NUL
       9 | env = { PATH = "x", LD_PRELOAD = "x", "A B" = "x", C = "a\nb", D = "\u0000" }
         |                                                                    ^^^^^^^^
-    hint: profiles are base; one of your own is a folder in `DIR/user/profiles`
+    hint: profiles are BUNDLED; one of your own is a folder in `DIR/user/profiles`
     hint: edit `DIR/user/projects.toml`
     "#);
 }

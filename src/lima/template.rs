@@ -194,13 +194,47 @@ pub(super) mod tests {
     #[test]
     fn linux_on_amd64() {
         let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
-        insta::assert_snapshot!(overlay_of(&yaml), @"");
+        insta::assert_snapshot!(overlay_of(&yaml), @r#"
+        vmType: qemu
+        arch: x86_64
+        cpus: 2
+        memory: 4GiB
+        disk: 40GiB
+        images:
+        - location: "/cache/debian: 13 #1.raw"
+          arch: x86_64
+        ssh:
+          localPort: 20001
+          loadDotSSHPubKeys: false
+          forwardAgent: false
+          forwardX11: false
+          forwardX11Trusted: false
+        firmware:
+          legacyBIOS: false
+        "#);
     }
 
     #[test]
     fn macos_on_arm64() {
         let yaml = example().render(&host(HostOs::MacOs, Arch::Arm64)).expect("YAML");
-        insta::assert_snapshot!(overlay_of(&yaml), @"");
+        insta::assert_snapshot!(overlay_of(&yaml), @r#"
+        vmType: vz
+        arch: aarch64
+        cpus: 2
+        memory: 4GiB
+        disk: 40GiB
+        images:
+        - location: "/cache/debian: 13 #1.raw"
+          arch: aarch64
+        ssh:
+          localPort: 20001
+          loadDotSSHPubKeys: false
+          forwardAgent: false
+          forwardX11: false
+          forwardX11Trusted: false
+        firmware:
+          legacyBIOS: false
+        "#);
     }
 
     #[test]

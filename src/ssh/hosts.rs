@@ -72,6 +72,31 @@ mod tests {
             known_hosts: "/s/1/known_hosts".into(),
             agent: None,
         };
-        insta::assert_snapshot!(render_hosts(&[block]), @"");
+        insta::assert_snapshot!(render_hosts(&[block]), @r#"
+        # Written by machine: one block a machine. Changes are overwritten; `machine uninstall` removes it.
+
+        Host machine-blog
+          HostName 127.0.0.1
+          Port 20001
+          User dev
+          ProxyCommand /usr/bin/machine connect blog
+          HostKeyAlias machine-blog
+          UserKnownHostsFile "/s/1/known_hosts"
+          GlobalKnownHostsFile /dev/null
+          StrictHostKeyChecking yes
+          UpdateHostKeys no
+          HostKeyAlgorithms ssh-ed25519
+          IdentityFile "/home/a b/lima/_config/user"
+          IdentitiesOnly yes
+          IdentityAgent none
+          PreferredAuthentications publickey
+          ForwardAgent no
+          ForwardX11 no
+          ForwardX11Trusted no
+          ControlMaster no
+          ControlPath none
+          PermitLocalCommand no
+          SendEnv -*
+        "#);
     }
 }
