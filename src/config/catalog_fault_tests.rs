@@ -1,4 +1,6 @@
 //! Tests of projects.toml: each class of mistake with its whole report, as the reader sees it.
+//!
+//! Enters: one bad file a class. Leaves: nothing but a folder that is gone at the end. No test looks at one word only.
 
 use insta::assert_snapshot;
 

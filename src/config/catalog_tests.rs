@@ -1,4 +1,6 @@
 //! Tests of projects.toml: what is read from it, and how the files of a repository and of the user go together.
+//!
+//! Enters: files in a folder of their own. Leaves: nothing. Mistakes are next door, in `catalog_fault_tests`.
 
 use std::path::PathBuf;
 

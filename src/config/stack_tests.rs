@@ -1,4 +1,6 @@
 //! Tests of the order of profiles, and of what a profile's folder may be.
+//!
+//! Enters: profiles of our own beside the bundled ones. Leaves: nothing; none of them is installed.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 

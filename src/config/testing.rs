@@ -1,4 +1,6 @@
 //! What the tests of this room share: files to read and reports as the reader sees them.
+//!
+//! Enters: texts and a folder. Leaves: files in it, and reports that are the same on every computer.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! Tests of repository addresses: what is read, what is refused and in which words.
+//!
+//! Enters: addresses, one table a question. Leaves: nothing; no repository is asked.
 
 use proptest::prelude::*;
 
