@@ -59,10 +59,8 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
 }
 
 fn guest_step() -> Step {
-    let files = vec![
-        ("session.sh".to_string(), include_bytes!("../../templates/guest/session.sh").to_vec()),
-        ("sshrc".to_string(), include_bytes!("../../templates/guest/sshrc").to_vec()),
-    ];
+    let session = include_bytes!("../../templates/guest/session.sh");
+    let files = vec![("session.sh".to_string(), session.to_vec())];
     let body = include_str!("../../templates/guest/guest.sh");
     Step::state("guest", "guest: session helper, apt settings".into(), body.into(), files)
 }

@@ -21,6 +21,9 @@ use crate::ssh::{Attempt, Road};
 /// A boot under hardware virtualisation takes seconds, under emulation minutes.
 const BOOT_PATIENCE: Duration = Duration::from_secs(240);
 const BOOT_PATIENCE_EMULATED: Duration = Duration::from_secs(1200);
+/// When a guest is tried that has not said on its console that it listens.
+const KNOCK_AFTER: Duration = Duration::from_secs(60);
+const KNOCK_AFTER_EMULATED: Duration = Duration::from_secs(300);
 /// A kernel that KVM can run prints within a second or two.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -77,7 +80,7 @@ impl Driver<'_> {
     /// When it does not in time. It goes on running: somebody else may be at work in it.
     pub fn wait(&self, name: &str, road: &Road) -> Result<()> {
         let folder = self.layout.instance(name);
-        let patience = Patience { boot: BOOT_PATIENCE, silence: None };
+        let patience = Patience { boot: BOOT_PATIENCE, silence: None, knock_after: KNOCK_AFTER / 6 };
         let mut last_words = String::new();
         let mut connect = || match road.open(self.runner)? {
             Attempt::Connected => Ok(true),
@@ -106,6 +109,7 @@ impl Driver<'_> {
         let patience = Patience {
             boot: if emulated { BOOT_PATIENCE_EMULATED } else { BOOT_PATIENCE },
             silence: (engine == Some(Engine::Kvm)).then_some(SILENCE),
+            knock_after: if emulated { KNOCK_AFTER_EMULATED } else { KNOCK_AFTER },
         };
         let mut child = self.spawn_start(name)?;
         let mut last_words = String::new();

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use super::wait::{Ended, wait};
+use super::wait::{Ended, wait, wait_passing_signals};
 use super::{Cmd, Input, Interrupt};
 use crate::failure::{Context, Failure, Result};
 
@@ -124,7 +124,8 @@ impl Runner {
     /// Runs on our own terminal; its status is the answer, and Ctrl-C is its business.
     pub fn interactive(&self, cmd: &Cmd) -> Result<Finished> {
         let mut child = self.spawn(cmd, [Stdio::inherit(), Stdio::inherit()])?;
-        let status = child.wait().because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
+        let status = wait_passing_signals(&mut child, &self.interrupt);
+        let status = status.because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
         Ok(Finished { status, stdout: Vec::new(), tail: Vec::new() })
     }
 

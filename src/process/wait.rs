@@ -133,6 +133,31 @@ fn stop_if_due(
     Ok(None)
 }
 
+/// Waits for a child on our terminal. A signal that reached us alone is passed on; Ctrl-C reaches both by itself.
+pub(super) fn wait_passing_signals(child: &mut Child, interrupt: &Interrupt) -> std::io::Result<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (over, ended) = channel::<()>();
+    let interrupt = interrupt.clone();
+    let watcher = thread::spawn(move || {
+        let mut asked_for = Duration::ZERO;
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
+            if interrupt.is_asked() {
+                asked_for += TICK;
+            }
+            if let Some(pid) = pid.filter(|_| asked_for > LINGER) {
+                // It has ended if this fails, and the wait below says how.
+                let _ = kill_process(pid, Signal::TERM);
+                return;
+            }
+        }
+    });
+    let status = child.wait();
+    drop(over);
+    // The watcher only ever sleeps and looks; there is nothing in it that could panic.
+    let _ = watcher.join();
+    status
+}
+
 /// Ends a child: SIGTERM, a grace period, SIGKILL; the whole group when it has one of its own.
 fn stop(child: &mut Child, cmd: &Cmd) -> std::io::Result<()> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
