@@ -72,7 +72,8 @@ fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec
     } else {
         format!("[{}]:{}", resolved.hostname, resolved.port)
     };
-    let cmd = Cmd::new("ssh-keygen").args(["-F", &name]).time_limit(LIMIT);
+    let own = context.layout.home.join(".ssh/known_hosts");
+    let cmd = Cmd::new("ssh-keygen").args(["-F", &name, "-f"]).arg(own).time_limit(LIMIT);
     let text = context.runner.read_any_status(&cmd)?.text();
     // The name may be hashed, and may have markers that only mean something where they stand.
     let lines: Vec<String> = text
