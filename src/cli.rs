@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::commands::{completions, connect, destroy, doctor, down, init, lima, list, man, run, ssh, uninstall, up};
+use crate::commands::{
+    completions, connect, destroy, doctor, down, init, lima, list, man, run, ssh, uninstall, up,
+};
 
 const AFTER_HELP: &str = "\
 Daily:      up, ssh, run, down, list
@@ -42,7 +44,13 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Folder with projects.toml, instead of the repository's or ~/.config/machine
-    #[arg(long = "config", value_name = "DIR", env = "MACHINE_CONFIG_DIR", hide_env_values = true, global = true)]
+    #[arg(
+        long = "config",
+        value_name = "DIR",
+        env = "MACHINE_CONFIG_DIR",
+        hide_env_values = true,
+        global = true
+    )]
     pub config: Option<PathBuf>,
     /// Print every command that is run
     #[arg(short, long, global = true, conflicts_with = "quiet")]

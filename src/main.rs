@@ -30,14 +30,14 @@ use cli::{Cli, Command};
 use context::{Context, Options};
 use failure::Result;
 use lima::launcher;
-use ui::{Loudness, Ui};
+use ui::{Loudness, print_failure};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let argv0 = PathBuf::from(args.first().cloned().unwrap_or_default());
     if launcher::is_launcher(&argv0) {
         let failure = launcher::launch(&argv0, args.get(1..).unwrap_or_default());
-        Ui::default().failure(&failure);
+        print_failure(&failure);
         return ExitCode::from(failure.kind.code());
     }
     clap_complete::CompleteEnv::with_factory(Cli::for_generators).complete();
@@ -50,11 +50,10 @@ fn main() -> ExitCode {
         }
     };
     let options = options(&cli);
-    let ui = Ui::new(options.loudness, options.json, options.yes);
-    match Context::gather(options).and_then(|context| run(cli.command, &context)) {
+    match Context::gather(options).and_then(|context| run(&cli.command, &context)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            ui.failure(&failure);
+            print_failure(&failure);
             ExitCode::from(failure.kind.code())
         }
     }
@@ -81,7 +80,7 @@ fn options(cli: &Cli) -> Options {
     Options { config_dir, loudness, json, yes: cli.global.yes, dry_run, no_wait: cli.global.no_wait }
 }
 
-fn run(command: Command, context: &Context) -> Result<u8> {
+fn run(command: &Command, context: &Context) -> Result<u8> {
     match command {
         Command::Up(args) => commands::up::run(args, context),
         Command::Ssh(args) => commands::ssh::run(args, context),

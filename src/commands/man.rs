@@ -8,6 +8,7 @@ use crate::cli::Cli;
 use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Result};
+use crate::ui;
 
 /// Options of `man`.
 #[derive(clap::Args, Debug)]
@@ -18,10 +19,10 @@ pub struct Args {
 }
 
 /// Prints or writes the pages.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let command = Cli::for_generators();
-    let Some(dir) = args.dir else {
-        context.ui.answer_raw(&page(&command)?);
+    let Some(dir) = &args.dir else {
+        ui::answer_raw(&page(&command)?);
         return Ok(0);
     };
     let mut command = command.disable_help_subcommand(true);

@@ -4,6 +4,7 @@
 //! Must not know what the files are for.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -30,6 +31,14 @@ pub(super) fn is_file_name(text: &str) -> bool {
 }
 
 impl Beside<'_> {
+    /// The folder whose profiles may be named; a bundled profile knows bundled ones only.
+    pub fn folder(&self) -> Option<&ConfigFolder> {
+        match self {
+            Self::Bundled(_) => None,
+            Self::Folder { folder, .. } => Some(folder),
+        }
+    }
+
     /// The bytes of one file.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         match self {
@@ -43,15 +52,16 @@ impl Beside<'_> {
 
     /// Every other file by name, but those whose name starts with a dot, which editors and file managers leave behind.
     pub fn others(&self, named: &[String]) -> Result<BTreeMap<String, Vec<u8>>, String> {
-        let names = self.list()?;
-        let others = names.into_iter().filter(|name| !named.contains(name) && !name.starts_with('.'));
+        let others = self.list()?.into_iter().filter(|name| !named.contains(name) && !name.starts_with('.'));
         others.map(|name| Ok((name.clone(), self.read(&name)?))).collect()
     }
 
     fn list(&self) -> Result<Vec<String>, String> {
-        let Self::Folder { dir, .. } = self else {
-            let Self::Bundled(bundled) = self else { return Ok(Vec::new()) };
-            return Ok(bundled.files.iter().map(|(name, _)| (*name).to_owned()).collect());
+        let dir = match self {
+            Self::Bundled(bundled) => {
+                return Ok(bundled.files.iter().map(|(name, _)| (*name).into()).collect());
+            }
+            Self::Folder { dir, .. } => dir,
         };
         let fault = |cause: std::io::Error| format!("cannot read the folder: {cause}");
         let entries = std::fs::read_dir(dir).map_err(fault)?.collect::<Result<Vec<_>, _>>().map_err(fault)?;
@@ -69,11 +79,28 @@ impl Beside<'_> {
     }
 }
 
+/// The mode bits that a file may not have. A group of one's own is usual, so only a repository's files must be closed
+/// to the group.
+pub(super) fn writable_by_others(folder: &ConfigFolder) -> u32 {
+    if folder.in_repository { 0o022 } else { 0o002 }
+}
+
 fn missing(name: &str) -> String {
     format!("there is no file `{name}` beside this one")
 }
 
 fn read_file(path: &Path, name: &str, dir: &Path, folder: &ConfigFolder) -> Result<Vec<u8>, String> {
+    let metadata = check_file(path, name, dir, folder)?;
+    read_regular(path, &metadata, LIMIT_BYTES).map_err(|failure| failure.error.to_string())
+}
+
+/// Judges a file of a profile before anything of it is read.
+pub(super) fn check_file(
+    path: &Path,
+    name: &str,
+    dir: &Path,
+    folder: &ConfigFolder,
+) -> Result<Metadata, String> {
     let cannot = |cause: std::io::Error| match cause.kind() {
         std::io::ErrorKind::NotFound => missing(name),
         _ => format!("cannot read `{name}`: {cause}"),
@@ -82,14 +109,12 @@ fn read_file(path: &Path, name: &str, dir: &Path, folder: &ConfigFolder) -> Resu
     if !dir.canonicalize().is_ok_and(|dir| real.starts_with(dir)) {
         return Err(format!("`{name}` is a link that leads out of its folder"));
     }
-    let metadata = std::fs::metadata(&real).map_err(cannot)?;
+    let metadata = real.metadata().map_err(cannot)?;
     if metadata.is_dir() {
         return Err(format!("`{name}` is a folder, and a profile has files only"));
     }
-    // A group of one's own is usual, so only a repository's files must be closed to the group.
-    let writable_by = if folder.in_repository { 0o022 } else { 0o002 };
-    if metadata.mode() & writable_by != 0 {
+    if metadata.mode() & writable_by_others(folder) != 0 {
         return Err(format!("`{name}` can be changed by other users; take that away with `chmod go-w`"));
     }
-    read_regular(&real, &metadata, LIMIT_BYTES).map_err(|failure| failure.error.to_string())
+    Ok(metadata)
 }

@@ -175,3 +175,11 @@ fn join_same(files: &mut [ProjectsFile<'_>], name: &ProjectName, earlier: Found,
     problems.hint("rename one of them, or leave `repos` out of yours: then it adds to the repository's");
     earlier
 }
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "catalog_fault_tests.rs"]
+mod fault_tests;

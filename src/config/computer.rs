@@ -4,6 +4,7 @@
 //! Must not know how they get into a guest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -38,7 +39,7 @@ const ARCHITECTURES: Schema =
     Schema { what: "an image", keys: &["amd64", "arm64"], later: &[], elsewhere: &[] };
 
 /// Loads config.toml; without one, everything is as it comes.
-pub fn load_computer(folder: &ConfigFolder, home: &std::path::Path) -> Result<Computer> {
+pub fn load_computer(folder: &ConfigFolder, home: &Path) -> Result<Computer> {
     let Some(source) = read_toml(folder, &folder.computer())? else { return Ok(Computer::default()) };
     let mut walk = Walk { source: &source, problems: Problems::default() };
     let mut computer = Computer::default();
@@ -46,22 +47,22 @@ pub fn load_computer(folder: &ConfigFolder, home: &std::path::Path) -> Result<Co
         let table = Table::root(&tree);
         table.check_keys(&COMPUTER, &mut walk);
         for (key, value) in table.entries() {
-            match key {
-                "ca_certs" => computer.ca_certs = read_ca_certs(&value, home, &mut walk),
-                "accelerator" => {
-                    computer.accelerator = read_accelerator(&value, &mut walk).unwrap_or_default()
-                }
-                "git" => computer.git = read_git(&value, &mut walk).unwrap_or_default(),
-                "images" => computer.images = read_images(&value, &mut walk),
-                "lima" => {
-                    computer.accept_unknown_lima_version = read_lima(&value, &mut walk).unwrap_or_default()
-                }
-                _ => {}
-            }
+            read_key(&mut computer, key, &value, home, &mut walk);
         }
     }
     check(&[(&source, &walk.problems)])?;
     Ok(computer)
+}
+
+fn read_key(computer: &mut Computer, key: &str, value: &Value<'_>, home: &Path, walk: &mut Walk<'_>) {
+    match key {
+        "ca_certs" => computer.ca_certs = read_ca_certs(value, home, walk),
+        "accelerator" => computer.accelerator = read_accelerator(value, walk).unwrap_or_default(),
+        "git" => computer.git = read_git(value, walk).unwrap_or_default(),
+        "images" => computer.images = read_images(value, walk),
+        "lima" => computer.accept_unknown_lima_version = read_lima(value, walk).unwrap_or_default(),
+        _ => {}
+    }
 }
 
 fn read_accelerator(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Accelerator> {
@@ -141,3 +142,7 @@ fn read_images(value: &Value<'_>, walk: &mut Walk<'_>) -> BTreeMap<(ImageName, A
     }
     images
 }
+
+#[cfg(test)]
+#[path = "computer_tests.rs"]
+mod tests;

@@ -55,7 +55,7 @@ fn read_apt_repo(table: &Table<'_>, beside: &Beside<'_>, walk: &mut Walk<'_>) ->
     Some(AptRepo { name: name?, uri: uri?, suites: suites?, components: components?, key: bytes? })
 }
 
-/// A public OpenPGP key, binary or in ASCII armour (RFC 9580, sections 4.2 and 6.2).
+/// A public `OpenPGP` key, binary or in ASCII armour (RFC 9580, sections 4.2 and 6.2).
 fn judge_key(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let armour = String::from_utf8_lossy(&bytes);
     if armour.contains("PRIVATE KEY BLOCK") || matches!(bytes.first(), Some(0x94 | 0x95 | 0xc5)) {
@@ -145,8 +145,9 @@ fn required(
 
 fn required_list(table: &Table<'_>, key: &str, walk: &mut Walk<'_>) -> Option<Vec<String>> {
     let value = required_value(table, key, walk)?;
+    let earlier = walk.problems.count();
     let words = value.texts("one word", is_word, walk);
-    if words.is_empty() && !walk.problems.touches(&value.span) {
+    if words.is_empty() && walk.problems.count() == earlier {
         value.fault("expected at least one", walk);
     }
     (!words.is_empty()).then_some(words)

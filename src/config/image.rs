@@ -31,13 +31,14 @@ pub(super) fn read_image(value: &Value<'_>, in_repository: bool, walk: &mut Walk
         return None;
     }
     let table = value.table(EXPECTED, walk)?;
+    let earlier = walk.problems.count();
     table.check_keys(&BY_ARCHITECTURE, walk);
     let mut sources = BTreeMap::new();
     for (arch, place) in architectures(&table) {
         let Some(table) = place.table("a table with `location`", walk) else { continue };
         sources.extend(read_image_source(&table, walk).map(|source| (arch, source)));
     }
-    if sources.is_empty() && !walk.problems.touches(&value.span) {
+    if sources.is_empty() && walk.problems.count() == earlier {
         value.fault("expected `amd64` or `arm64` in it", walk);
     }
     (!sources.is_empty()).then_some(Image::Custom(sources))

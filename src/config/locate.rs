@@ -151,8 +151,8 @@ mod tests {
         }
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    fn folder(text: &str) -> String {
+        text.to_owned()
     }
 
     #[test]
@@ -167,11 +167,14 @@ mod tests {
             "home/code/bare/.git",
             "home/plain/projects.toml",
         ]);
-        let blog = some("home/code/blog");
-        assert_eq!(home.locate("home/code/blog"), (some("home/code/blog/.machine"), blog.clone()));
-        assert_eq!(home.locate("home/code/blog/other/deep"), (some("home/code/blog/.machine"), blog.clone()));
-        assert_eq!(home.locate("home/code/blog/sub/deep"), (some("home/code/blog/sub"), blog));
-        assert_eq!(home.locate("home/code/bare/x"), (None, some("home/code/bare")));
+        let blog = Some(folder("home/code/blog"));
+        assert_eq!(home.locate("home/code/blog"), (Some(folder("home/code/blog/.machine")), blog.clone()));
+        assert_eq!(
+            home.locate("home/code/blog/other/deep"),
+            (Some(folder("home/code/blog/.machine")), blog.clone())
+        );
+        assert_eq!(home.locate("home/code/blog/sub/deep"), (Some(folder("home/code/blog/sub")), blog));
+        assert_eq!(home.locate("home/code/bare/x"), (None, Some(folder("home/code/bare"))));
         assert_eq!(home.locate("home/plain"), (None, None));
         assert_eq!(home.locate("home"), (None, None));
     }
@@ -180,13 +183,13 @@ mod tests {
     fn does_not_search_above_the_home() {
         let home = Home::new(&[".git/HEAD", "projects.toml", "home/x/y"]);
         assert_eq!(home.locate("home/x"), (None, None));
-        assert_eq!(home.locate("elsewhere"), (some(""), some("")));
+        assert_eq!(home.locate("elsewhere"), (Some(folder("")), Some(folder(""))));
     }
 
     #[test]
     fn the_users_folder_in_a_repository_stays_the_users() {
         let home = Home::new(&["home/.config/.git/HEAD", "home/.config/machine/projects.toml"]);
-        assert_eq!(home.locate("home/.config/machine"), (None, some("home/.config")));
+        assert_eq!(home.locate("home/.config/machine"), (None, Some(folder("home/.config"))));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use super::download::{read_apt_repos, read_downloads};
 use super::problem::{Problems, check};
 use super::project::{is_shell_line, read_env};
 use super::source::Source;
+use super::stack::describe_missing;
 use super::syntax::parse;
 use super::walk::{Schema, Table, Value, Walk};
-use super::{Profile, Script};
+use super::{ConfigFolder, Profile, Script};
 use crate::failure::Result;
 use crate::model::ProfileName;
 
@@ -100,8 +101,7 @@ pub(super) fn read_keys(profile: &mut Profile, table: &Table<'_>, beside: &Besid
                 profile.description = value.checked("one line of text", is_line, walk).unwrap_or_default();
             }
             "requires" => {
-                let names = value.parse_all("the name of a profile", walk);
-                profile.requires = names.into_iter().map(|(name, _)| name).collect();
+                profile.requires = read_profile_names(&value, beside.folder(), walk);
             }
             "apt" => profile.apt = value.texts("a package such as `jq` or `jq=1.7.1-3`", is_apt, walk),
             "npm" => profile.npm = value.texts("a package such as `prettier@3.6.2`", is_npm, walk),
@@ -116,6 +116,22 @@ pub(super) fn read_keys(profile: &mut Profile, table: &Table<'_>, beside: &Besid
             _ => {}
         }
     }
+}
+
+/// Reads a list of profiles; those that a folder does not have are a mistake.
+fn read_profile_names(
+    value: &Value<'_>,
+    folder: Option<&ConfigFolder>,
+    walk: &mut Walk<'_>,
+) -> Vec<ProfileName> {
+    let names = value.parse_all("the name of a profile", walk);
+    for (name, span) in &names {
+        if let Some((sentence, hint)) = folder.and_then(|folder| describe_missing(name, folder)) {
+            walk.problems.add(span.clone(), format!("{}: {sentence}", value.name));
+            walk.problems.hint(hint);
+        }
+    }
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 /// The files that keys name; every other one of the folder comes along for the scripts.

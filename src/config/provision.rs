@@ -7,12 +7,10 @@ use super::image::read_image;
 use super::problem::{Problems, check};
 use super::profile::{PROVISION, read_keys};
 use super::source::read_toml;
-use super::stack::describe_missing;
 use super::syntax::parse;
 use super::walk::{Table, Walk};
 use super::{ConfigFolder, Profile, Provision};
 use crate::failure::Result;
-use crate::model::ProfileName;
 
 /// Loads provision.toml; without one, everything is as it comes.
 pub fn load_provision(folder: &ConfigFolder) -> Result<Provision> {
@@ -34,16 +32,4 @@ fn read_provision(provision: &mut Provision, table: &Table<'_>, folder: &ConfigF
     provision.image = table.get("image").and_then(|value| read_image(&value, folder.in_repository, walk));
     let base = table.get("base").and_then(|value| value.flag(walk));
     provision.without_base = base == Some(false);
-    let Some(requires) = table.get("requires") else { return };
-    for item in requires
-        .items("a list", &mut Walk { source: walk.source, problems: Problems::default() })
-        .into_iter()
-        .flatten()
-    {
-        let Some(Ok(name)) = item.as_text().map(str::parse::<ProfileName>) else { continue };
-        if let Some((sentence, hint)) = describe_missing(&name, folder) {
-            item.fault(&sentence, walk);
-            walk.problems.hint(hint);
-        }
-    }
 }

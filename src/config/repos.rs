@@ -93,9 +93,9 @@ fn read_own(value: &Value<'_>, judge: Judge<'_>, walk: &mut Walk<'_>) -> Option<
 /// The rules of `git check-ref-format` that keep a name from being an option, a range or a reflog entry.
 fn is_branch(text: &str) -> bool {
     let is_odd = |character: char| character.is_control() || " ~^:?*[\\".contains(character);
-    let is_odd_part = |part: &str| {
-        part.is_empty() || part.starts_with('.') || part.ends_with(".lock") || part.ends_with('.')
-    };
+    let is_lock = |part: &str| part.rsplit_once('.').is_some_and(|(_, end)| end == "lock");
+    let is_odd_part =
+        |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with('.') || is_lock(part);
     let has_odd = text.starts_with('-') || text.contains("..") || text.contains("@{") || text == "@";
     !has_odd && !text.contains(is_odd) && !text.split('/').any(is_odd_part)
 }

@@ -65,7 +65,7 @@ pub(super) fn read_toml(folder: &ConfigFolder, path: &Path) -> Result<Option<Sou
     };
     let limit = if folder.in_repository { REPOSITORY_LIMIT_BYTES } else { LIMIT_BYTES };
     if folder.in_repository {
-        check_repository_file(path, &metadata)?;
+        check_repository_file(path, &metadata, rustix::process::geteuid().as_raw())?;
     }
     let bytes = read_regular(path, &metadata, limit)?;
     let text = decode(&label, path, bytes)?;
@@ -73,14 +73,13 @@ pub(super) fn read_toml(folder: &ConfigFolder, path: &Path) -> Result<Option<Sou
 }
 
 /// A file that others may change, or that points elsewhere, is not what the repository's owner wrote.
-fn check_repository_file(path: &Path, metadata: &Metadata) -> Result<()> {
+fn check_repository_file(path: &Path, metadata: &Metadata, user: u32) -> Result<()> {
     let shown = path.display();
     if metadata.file_type().is_symlink() {
         return Err(Failure::usage(format!(
             "`{shown}` is a symbolic link, which a repository's file may not be"
         )));
     }
-    let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != user {
         return Err(Failure::usage(format!(
             "`{shown}` belongs to user {}, not to you (user {user})",
@@ -198,10 +197,10 @@ mod tests {
     #[test]
     fn a_repository_file_is_small_plain_and_its_owners() {
         let dir = tempfile::tempdir().unwrap();
-        put(dir.path(), "projects.toml", &vec![b'#'; (64 << 10) + 1]);
+        put(dir.path(), "projects.toml", vec![b'#'; (64 << 10) + 1]);
         assert_eq!(refusal(dir.path(), true), "error: `DIR/projects.toml` is larger than 64 KiB\n");
         assert!(read_toml(&folder(dir.path(), false), &dir.path().join("projects.toml")).is_ok());
-        put(dir.path(), "projects.toml", &vec![b'#'; (1 << 20) + 1]);
+        put(dir.path(), "projects.toml", vec![b'#'; (1 << 20) + 1]);
         assert_eq!(refusal(dir.path(), false), "error: `DIR/projects.toml` is larger than 1024 KiB\n");
 
         put(dir.path(), "projects.toml", b"");
@@ -221,6 +220,21 @@ mod tests {
             "error: `DIR/projects.toml` is a symbolic link, which a repository's file may not be\n"
         );
         assert!(read_toml(&folder(dir.path(), false), &path).is_ok());
+    }
+
+    #[test]
+    fn a_repository_file_belongs_to_the_user() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "projects.toml", "");
+        let path = dir.path().join("projects.toml");
+        let metadata = path.metadata().unwrap();
+        let (owner, other) = (metadata.uid(), metadata.uid() + 1);
+        assert!(check_repository_file(&path, &metadata, owner).is_ok());
+        let failure = check_repository_file(&path, &metadata, other).unwrap_err();
+        assert_eq!(
+            report(&failure, dir.path()),
+            format!("error: `DIR/projects.toml` belongs to user {owner}, not to you (user {other})\n")
+        );
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! Enters: a project, its folder's provision.toml and profiles. Leaves: the stack, each profile once, after what it
 //! requires. Must not know how a profile is installed.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::beside::Beside;
+use super::beside::{Beside, check_file, writable_by_others};
 use super::bundled::{BUNDLED, Bundled};
 use super::profile::parse_profile;
-use super::source::{read_toml, writable};
+use super::source::{read_toml, unreadable, writable};
 use super::suggest::nearest;
 use super::{ConfigFolder, Profile, Project, Provision};
 use crate::failure::{Failure, Result};
@@ -24,13 +25,13 @@ pub fn profile_stack(
 ) -> Result<Vec<Profile>> {
     let mut stack = Stack { folder, profiles: Vec::new(), open: Vec::new() };
     if !provision.without_base {
-        stack.push(&BASE.parse().map_err(Failure::usage)?, None)?;
+        stack.push(&BASE.parse().map_err(Failure::usage)?)?;
     }
     for name in &project.profiles {
-        stack.push(name, Some(&format!("project `{}`", project.name)))?;
+        stack.push(name)?;
     }
     for name in &provision.profile.requires {
-        stack.push(name, Some("provision.toml"))?;
+        stack.push(name)?;
     }
     if provision.profile != Profile::default() {
         stack.profiles.push(provision.profile.clone());
@@ -47,7 +48,7 @@ struct Stack<'a> {
 
 impl Stack<'_> {
     /// Places a profile after what it requires, unless it has its place.
-    fn push(&mut self, name: &ProfileName, wanted_by: Option<&str>) -> Result<()> {
+    fn push(&mut self, name: &ProfileName) -> Result<()> {
         if self.profiles.iter().any(|profile| profile.name.as_ref() == Some(name)) {
             return Ok(());
         }
@@ -57,10 +58,10 @@ impl Stack<'_> {
             return Err(Failure::usage(format!("profiles require each other in a circle: {cycle}"))
                 .hint(format!("take one `requires` out in `{}`", self.folder.profiles_dir().display())));
         }
-        let profile = load_profile(name, self.folder, wanted_by)?;
+        let profile = load_profile(name, self.folder)?;
         self.open.push(name.clone());
         for required in &profile.requires {
-            self.push(required, Some(&format!("profile `{name}`")))?;
+            self.push(required)?;
         }
         self.open.pop();
         self.profiles.push(profile);
@@ -68,7 +69,7 @@ impl Stack<'_> {
     }
 }
 
-fn load_profile(name: &ProfileName, folder: &ConfigFolder, wanted_by: Option<&str>) -> Result<Profile> {
+fn load_profile(name: &ProfileName, folder: &ConfigFolder) -> Result<Profile> {
     let dir = folder.profiles_dir().join(name.as_str());
     if let Some(bundled) = Bundled::find(name.as_str()) {
         if dir.symlink_metadata().is_ok() {
@@ -78,11 +79,14 @@ fn load_profile(name: &ProfileName, folder: &ConfigFolder, wanted_by: Option<&st
         return parse_profile(&bundled.source(), Some(name.clone()), &Beside::Bundled(bundled));
     }
     if let Some((sentence, hint)) = describe_missing(name, folder) {
-        let place = wanted_by.map(|who| format!(", wanted by {who}")).unwrap_or_default();
-        return Err(Failure::usage(format!("{sentence}{place}")).hint(hint));
+        return Err(Failure::usage(sentence).hint(hint));
     }
     check_folder(&dir, folder)?;
     let path = dir.join("profile.toml");
+    if path.symlink_metadata().is_ok() {
+        check_file(&path, "profile.toml", &dir, folder)
+            .map_err(|sentence| Failure::usage(format!("profile `{name}`: {sentence}")))?;
+    }
     let Some(source) = read_toml(folder, &path)? else {
         return Err(Failure::usage(format!("the profile `{name}` has no file `{}`", path.display())));
     };
@@ -91,17 +95,16 @@ fn load_profile(name: &ProfileName, folder: &ConfigFolder, wanted_by: Option<&st
 
 /// A profile's folder must be what its place says, and closed to others.
 fn check_folder(dir: &Path, folder: &ConfigFolder) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let real = dir.canonicalize().map_err(|cause| super::source::unreadable(dir, &cause))?;
+    let real = dir.canonicalize().map_err(|cause| unreadable(dir, &cause))?;
     let is_inside = folder.profiles_dir().canonicalize().is_ok_and(|parent| real.starts_with(parent));
     if !is_inside {
         return Err(Failure::usage(format!("`{}` is a link that leads out of its folder", dir.display())));
     }
-    let metadata = real.metadata().map_err(|cause| super::source::unreadable(dir, &cause))?;
+    let metadata = real.metadata().map_err(|cause| unreadable(dir, &cause))?;
     if !metadata.is_dir() {
         return Err(Failure::usage(format!("`{}` is no folder", dir.display())));
     }
-    if metadata.mode() & 0o002 != 0 {
+    if metadata.mode() & writable_by_others(folder) != 0 {
         return Err(writable(dir));
     }
     Ok(())
@@ -117,11 +120,9 @@ pub(super) fn describe_missing(name: &ProfileName, folder: &ConfigFolder) -> Opt
     }
     let guess = nearest(name.as_str(), known.iter().copied());
     let guess = guess.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    let hint = format!(
-        "profiles are {}; your own go into `{}`",
-        known.join(", "),
-        folder.profiles_dir().join(name.as_str()).display()
-    );
+    let place = folder.profiles_dir();
+    let hint =
+        format!("profiles are {}; one of your own is a folder in `{}`", known.join(", "), place.display());
     Some((format!("unknown profile `{name}`{guess}"), hint))
 }
 
@@ -133,3 +134,7 @@ fn own_profiles(folder: &ConfigFolder) -> Vec<String> {
     names.sort();
     names
 }
+
+#[cfg(test)]
+#[path = "stack_tests.rs"]
+mod tests;

@@ -45,7 +45,7 @@ pub(super) struct Value<'t> {
     pub span: Range<usize>,
     /// Where the key stands; the value itself for an item of a list.
     pub key_span: Range<usize>,
-    value: &'t DeValue<'t>,
+    content: &'t DeValue<'t>,
 }
 
 impl<'t> Table<'t> {
@@ -79,7 +79,7 @@ impl<'t> Table<'t> {
             "" => key.get_ref().to_string(),
             table => format!("{table}.{}", key.get_ref()),
         };
-        Value { name, span: value.span(), key_span: key.span(), value: value.get_ref() }
+        Value { name, span: value.span(), key_span: key.span(), content: value.get_ref() }
     }
 
     /// The same table under another name, so that messages start at the keys the author thinks of.
@@ -116,7 +116,7 @@ fn describe_unknown(schema: &Schema, key: &str, walk: &mut Walk<'_>) -> String {
 impl<'t> Value<'t> {
     /// Complains that the value is of the wrong type.
     pub fn wrong(&self, expected: &str, walk: &mut Walk<'_>) {
-        let got = match self.value {
+        let got = match self.content {
             DeValue::Table(_) => "a table".to_owned(),
             DeValue::Array(_) => "a list".to_owned(),
             _ => format!("`{}`", shown(walk.source.text.get(self.span.clone()).unwrap_or_default())),
@@ -131,22 +131,22 @@ impl<'t> Value<'t> {
 
     /// Whether the value is a table.
     pub fn is_table(&self) -> bool {
-        self.value.is_table()
+        self.content.is_table()
     }
 
     /// Whether the value is `false`.
     pub fn is_false(&self) -> bool {
-        self.value.as_bool() == Some(false)
+        self.content.as_bool() == Some(false)
     }
 
     /// The text of a string, if it is one.
     pub fn as_text(&self) -> Option<&'t str> {
-        self.value.as_str()
+        self.content.as_str()
     }
 
     /// The text of a string.
     pub fn text(&self, expected: &str, walk: &mut Walk<'_>) -> Option<&'t str> {
-        let text = self.value.as_str();
+        let text = self.content.as_str();
         if text.is_none() {
             self.wrong(expected, walk);
         }
@@ -180,7 +180,7 @@ impl<'t> Value<'t> {
     }
 
     pub fn flag(&self, walk: &mut Walk<'_>) -> Option<bool> {
-        let flag = self.value.as_bool();
+        let flag = self.content.as_bool();
         if flag.is_none() {
             self.wrong("`true` or `false`", walk);
         }
@@ -189,7 +189,7 @@ impl<'t> Value<'t> {
 
     /// A whole number of at most 128 bits.
     pub fn integer(&self, expected: &str, walk: &mut Walk<'_>) -> Option<i128> {
-        let integer = self.value.as_integer();
+        let integer = self.content.as_integer();
         let number = integer.and_then(|integer| i128::from_str_radix(integer.as_str(), integer.radix()).ok());
         if number.is_none() {
             self.wrong(expected, walk);
@@ -199,7 +199,7 @@ impl<'t> Value<'t> {
 
     /// The items of a list.
     pub fn items(&self, expected: &str, walk: &mut Walk<'_>) -> Option<Vec<Value<'t>>> {
-        let Some(items) = self.value.as_array() else {
+        let Some(items) = self.content.as_array() else {
             self.wrong(expected, walk);
             return None;
         };
@@ -207,7 +207,7 @@ impl<'t> Value<'t> {
             name: format!("{}[{index}]", self.name),
             span: item.span(),
             key_span: item.span(),
-            value: item.get_ref(),
+            content: item.get_ref(),
         };
         Some(items.iter().enumerate().map(item).collect())
     }
@@ -238,7 +238,7 @@ impl<'t> Value<'t> {
 
     /// The table below a key.
     pub fn table(&self, expected: &str, walk: &mut Walk<'_>) -> Option<Table<'t>> {
-        let Some(entries) = self.value.as_table() else {
+        let Some(entries) = self.content.as_table() else {
             self.wrong(expected, walk);
             return None;
         };

@@ -33,7 +33,9 @@ pub struct Driver<'a> {
 impl Driver<'_> {
     /// Makes sure that there is a Lima new enough. Its answer is remembered by the program's path, size and time.
     pub fn check_version(&self, accept_unknown: bool) -> Result<()> {
-        let Some(program) = self.runner.find("limactl") else { return Err(version::not_installed(self.host.os)) };
+        let Some(program) = self.runner.find("limactl") else {
+            return Err(version::not_installed(self.host.os));
+        };
         let print = fingerprint(&program);
         let memory = self.layout.state.join("lima-version");
         let remembered = disk::read_text_if_there(&memory)?.unwrap_or_default();
@@ -122,7 +124,8 @@ impl Driver<'_> {
         }
         let list: Vec<String> = foreign.iter().map(ToString::to_string).collect();
         let name = &instance.name;
-        let sentence = format!("will not start `{name}`: Lima would use settings that `machine` did not write");
+        let sentence =
+            format!("will not start `{name}`: Lima would use settings that `machine` did not write");
         let failure = Failure::new(Kind::NotTrusted, list.join("\n")).because(sentence);
         Err(failure.hint("remove those settings from the named files, then run the command again"))
     }
@@ -142,8 +145,10 @@ impl Driver<'_> {
             return Ok(());
         }
         let room = (limit + name.len()).saturating_sub(needed);
-        let sentence =
-            format!("the name `{name}` is too long for a socket below `{}`: {room} characters fit there", home.display());
+        let sentence = format!(
+            "the name `{name}` is too long for a socket below `{}`: {room} characters fit there",
+            home.display()
+        );
         Err(Failure::usage(sentence).hint("set XDG_DATA_HOME to a shorter folder, or take a shorter name"))
     }
 }
@@ -156,7 +161,7 @@ pub(super) fn explain(failure: Failure) -> Failure {
     }
     let mut chain = causes.into_iter().rev();
     let innermost = anyhow::anyhow!("{}", chain.next().unwrap_or_default());
-    Failure { error: chain.fold(innermost, |error, sentence| error.context(sentence)), ..failure }
+    Failure { error: chain.fold(innermost, anyhow::Error::context), ..failure }
 }
 
 /// The message of one log line; other lines are themselves.
@@ -170,6 +175,7 @@ pub(super) fn log_message(line: &str) -> String {
 fn fingerprint(program: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(program);
-    let (size, time) = metadata.map_or((0, 0), |metadata| (metadata.len(), metadata.mtime_nsec() + metadata.mtime()));
+    let (size, time) =
+        metadata.map_or((0, 0), |metadata| (metadata.len(), metadata.mtime_nsec() + metadata.mtime()));
     format!("{} {size} {time}", program.display())
 }

@@ -24,6 +24,6 @@ pub struct GitHost {
     pub hostname: String,
     /// The port, when it is not 22.
     pub port: Option<u16>,
-    /// Lines for known_hosts, from the user's own.
+    /// Lines for `known_hosts`, from the user's own.
     pub known_hosts: Vec<String>,
 }

@@ -16,7 +16,11 @@ use crate::record::{MachineRecord, SCHEMA};
 ///
 /// A machine of a repository's file is its name and its remote; one of a user's file is its name and that file. A file
 /// that moved is bound anew after `confirm` agreed (decision of the user, so it is asked above).
-pub(super) fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<()> {
+pub(super) fn check_owner(
+    goal: &Goal,
+    record: &MachineRecord,
+    confirm: &dyn Fn(&str) -> Option<bool>,
+) -> Result<()> {
     let name = &goal.name;
     let from = record.config_file.display();
     let same_file = record.config_file == goal.config_file;
@@ -51,12 +55,14 @@ pub(super) fn rebuild(site: &Site, goal: &Goal) -> Result<MachineRecord> {
     let path = site.driver().yaml_path(goal.name.as_str());
     let yaml = disk::read_text_if_there(&path)?.unwrap_or_default();
     let foreign = || {
-        let sentence = format!("there is an instance `{}` in Lima's home that `machine` did not make", goal.name);
+        let sentence =
+            format!("there is an instance `{}` in Lima's home that `machine` did not make", goal.name);
         Failure::operation(sentence).hint(format!("look at it: `{}`", path.display()))
     };
     let uuid = lima::uuid_of(&yaml).ok_or_else(foreign)?.to_string();
     let config = lima::parse(&yaml)?;
-    let port = config["ssh"]["localPort"].as_u64().and_then(|port| u16::try_from(port).ok()).ok_or_else(foreign)?;
+    let port =
+        config["ssh"]["localPort"].as_u64().and_then(|port| u16::try_from(port).ok()).ok_or_else(foreign)?;
     let key = private_key_in(&yaml).ok_or_else(foreign)?;
     write_host_key(site, goal.name.as_str(), &key)?;
     site.keep_rendered(goal.name.as_str(), &yaml)?;
@@ -122,7 +128,8 @@ pub(super) fn generate_command(path: &Path, name: &str) -> Cmd {
 /// The private host key, for rendering.
 pub(super) fn read_host_key(site: &Site, name: &str) -> Result<String> {
     let path = host_key_path(site, name);
-    disk::read_text_if_there(&path)?.ok_or_else(|| Failure::operation(format!("`{}` is gone", path.display())))
+    disk::read_text_if_there(&path)?
+        .ok_or_else(|| Failure::operation(format!("`{}` is gone", path.display())))
 }
 
 /// The public half, without its comment.

@@ -50,7 +50,8 @@ pub enum Connection {
 impl Site<'_> {
     /// Lima, in our private home.
     pub fn driver(&self) -> Driver<'_> {
-        let launcher = self.layout.launcher().join("bin").join(crate::lima::launcher::program_name(self.host.arch));
+        let launcher =
+            self.layout.launcher().join("bin").join(crate::lima::launcher::program_name(self.host.arch));
         let launcher = (self.host.os == HostOs::Linux).then_some(launcher);
         let limactl = Limactl::new(&self.layout.lima_home(), launcher.as_deref(), self.host);
         Driver { limactl, runner: self.runner, layout: self.layout, host: self.host }
@@ -86,7 +87,8 @@ impl Site<'_> {
         driver.check_version(self.accept_unknown_lima)?;
         let name = record.name.clone();
         let found = driver.find(&name)?.ok_or_else(|| {
-            Failure::operation(format!("the machine `{name}` is gone from Lima")).hint(format!("make it anew: `machine up {name}`"))
+            Failure::operation(format!("the machine `{name}` is gone from Lima"))
+                .hint(format!("make it anew: `machine up {name}`"))
         })?;
         if found.status == Status::Running
             && let Attempt::Connected = road.open(self.runner)?
@@ -177,7 +179,8 @@ impl Site<'_> {
         disk::ensure_private_folder(&self.layout.state)?;
         let _turn = Lock::wait_exclusive(&self.layout.global_lock())?;
         let others = MachineRecord::load_all(self.layout);
-        let taken: Vec<u16> = others.iter().filter(|other| other.name != name).map(|other| other.port).collect();
+        let taken: Vec<u16> =
+            others.iter().filter(|other| other.name != name).map(|other| other.port).collect();
         crate::lima::choose_port(&taken)
     }
 
@@ -218,7 +221,8 @@ fn host_block(site: &Site, record: &MachineRecord) -> HostBlock {
 
 /// A shell line for ssh, which expands `%` in it.
 fn proxy_command(site: &Site, name: &str) -> String {
-    let quote = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned);
+    let quote =
+        |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned);
     let mut words = Vec::new();
     if !site.folder_variables.is_empty() {
         words.push("env".to_string());

@@ -74,14 +74,17 @@ pub struct HostAgent {
     /// Its pid.
     pub pid: i32,
     /// When it wrote its pid file, in nanoseconds since 1970.
-    pub since: u128,
+    pub since: u64,
 }
 
 impl HostAgent {
     /// The host agent that wrote the pid file in an instance's folder.
     pub fn read(instance: &Path, pid: i32) -> Option<Self> {
-        let modified = std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
-        Some(Self { pid, since: modified.duration_since(UNIX_EPOCH).ok()?.as_nanos() })
+        let modified =
+            std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
+        // Nanoseconds fit until the year 2554, and JSON holds no larger number exactly.
+        let since = u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()?;
+        Some(Self { pid, since })
     }
 }
 
@@ -151,7 +154,7 @@ mod tests {
             folder: "code/blog".into(),
             git_hosts: Vec::new(),
             held: false,
-            ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u128::from(u64::MAX) + 1 }, wanted: "w".into() }),
+            ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u64::MAX }, wanted: "w".into() }),
             last_used: 0,
         }
     }

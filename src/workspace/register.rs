@@ -11,6 +11,7 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::{ProfileName, ProjectName, RepoUrl};
 use crate::ssh::ensure_include;
+use crate::ui;
 
 /// The project of an address: the one that has it already, else a new one named after it.
 ///
@@ -18,7 +19,9 @@ use crate::ssh::ensure_include;
 /// When the address cannot be read, or its name is taken by another project.
 pub fn project_from_url(context: &Context, workspace: &Workspace, text: &str) -> Result<String> {
     let url: RepoUrl = text.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
-    let same = |project: &&crate::model::Project| project.repos.first().is_some_and(|repo| repo.url.normalised() == url.normalised());
+    let same = |project: &&crate::model::Project| {
+        project.repos.first().is_some_and(|repo| repo.url.normalised() == url.normalised())
+    };
     if let Some(project) = workspace.catalog.projects.values().find(same) {
         return Ok(project.name.to_string());
     }
@@ -36,20 +39,24 @@ pub fn project_from_url(context: &Context, workspace: &Workspace, text: &str) ->
 /// # Errors
 /// When nobody can be asked, or the answer is no.
 pub fn first_project(context: &Context, workspace: &Workspace, name: Option<&str>) -> Result<Option<String>> {
-    let given = name.map(|name| name.parse::<ProjectName>().map_err(|cause| Failure::usage(format!("PROJECT: {cause}"))));
+    let given = name
+        .map(|name| name.parse::<ProjectName>().map_err(|cause| Failure::usage(format!("PROJECT: {cause}"))));
     let given = given.transpose()?;
     if let (Some(root), Some(origin)) = (&workspace.located.repository_root, &workspace.origin) {
         let name = given.map_or_else(|| name_for(origin), Ok)?;
         let profiles = guess_profiles(&disk::names_in(root));
-        let stack = profiles.iter().map(|profile| format!(" with profile {profile}")).collect::<String>();
+        let stack: Vec<String> = profiles.iter().map(|profile| format!(" with profile {profile}")).collect();
+        let stack = stack.concat();
         let file = workspace.located.user.projects();
-        let question = format!("Register {} as project `{name}`{stack} in `{}`?", origin.short(), file.display());
+        let question =
+            format!("Register {} as project `{name}`{stack} in `{}`?", origin.short(), file.display());
         return match context.ui.confirm(&question, true) {
             Some(true) => {
                 write(context, workspace, &name, std::slice::from_ref(origin), &profiles)?;
                 Ok(Some(name.to_string()))
             }
-            Some(false) => Err(Failure::usage("nothing was registered").hint("`machine init --here` writes a file into the repository instead")),
+            Some(false) => Err(Failure::usage("nothing was registered")
+                .hint("`machine init --here` writes a file into the repository instead")),
             None => Err(Failure::usage(format!("no project describes this repository, {}", origin.short()))
                 .hint(format!("register it: `machine up {name} --yes`"))),
         };
@@ -71,26 +78,37 @@ fn name_for(url: &RepoUrl) -> Result<ProjectName> {
         .chars()
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
         .collect();
-    let name: String = mapped.trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take(30).collect();
+    let name: String =
+        mapped.trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take(30).collect();
     name.trim_end_matches('-').parse().map_err(|cause| {
-        Failure::usage(format!("no project name can be made of `{url}`: {cause}")).hint("name it: `machine up NAME`, in its clone")
+        Failure::usage(format!("no project name can be made of `{url}`: {cause}"))
+            .hint("name it: `machine up NAME`, in its clone")
     })
 }
 
-fn write(context: &Context, workspace: &Workspace, name: &ProjectName, repos: &[RepoUrl], profiles: &[ProfileName]) -> Result<()> {
+fn write(
+    context: &Context,
+    workspace: &Workspace,
+    name: &ProjectName,
+    repos: &[RepoUrl],
+    profiles: &[ProfileName],
+) -> Result<()> {
     let folder = &workspace.located.user;
     let file = folder.projects();
     let present = disk::read_text_if_there(&file)?;
     let is_new = present.is_none();
-    let (starter, provision) = render_starter(if repos.is_empty() && profiles.is_empty() { Some(name) } else { None });
+    let (starter, provision) =
+        render_starter(if repos.is_empty() && profiles.is_empty() { Some(name) } else { None });
     let text = match present {
         None if repos.is_empty() && profiles.is_empty() => starter,
         None => add_project(&starter, name, repos, profiles)?,
         Some(text) => add_project(&text, name, repos, profiles)?,
     };
     if context.options.dry_run {
-        return Err(Failure::usage(format!("the project `{name}` is not written down yet, and --dry-run writes nothing"))
-            .hint(format!("it would go into `{}`", file.display())));
+        return Err(Failure::usage(format!(
+            "the project `{name}` is not written down yet, and --dry-run writes nothing"
+        ))
+        .hint(format!("it would go into `{}`", file.display())));
     }
     disk::ensure_private_folder(&folder.dir)?;
     disk::write_atomic(&file, text.as_bytes(), 0o600)?;
@@ -105,8 +123,10 @@ fn write(context: &Context, workspace: &Workspace, name: &ProjectName, repos: &[
 /// Lets ssh know our hosts; only warns where the user's file cannot be changed.
 pub fn add_include(context: &Context, config: &Path) {
     match ensure_include(config) {
-        Ok(true) => context.ui.say(&format!("added `Include config.d/machine` at the top of `{}`", config.display())),
+        Ok(true) => {
+            context.ui.say(&format!("added `Include config.d/machine` at the top of `{}`", config.display()));
+        }
         Ok(false) => {}
-        Err(failure) => context.ui.warn(&format!("{:#}; {}", failure.error, failure.hints.join("; "))),
+        Err(failure) => ui::warn(&format!("{:#}; {}", failure.error, failure.hints.join("; "))),
     }
 }

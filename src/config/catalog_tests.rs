@@ -1,0 +1,253 @@
+//! Tests of projects.toml: what is read from it, and how the files of a repository and of the user go together.
+//!
+//! Enters: files in a folder of their own. Leaves: nothing. Mistakes are next door, in `catalog_fault_tests`.
+
+use std::path::PathBuf;
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::testing::{host, put, report};
+use crate::config::{Image, Setup, Shell};
+use crate::failure::Kind;
+use crate::model::ByteSize;
+
+/// A repository's folder and the user's, each with a projects.toml where one is given.
+struct Folders {
+    dir: tempfile::TempDir,
+    list: Vec<ConfigFolder>,
+}
+
+impl Folders {
+    fn new(repository: Option<&str>, user: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let user_dir = dir.path().join("user");
+        put(&user_dir, "projects.toml", user);
+        let mut list = vec![ConfigFolder { dir: user_dir, in_repository: false }];
+        if let Some(text) = repository {
+            let repository = dir.path().join("blog/.machine");
+            put(&repository, "projects.toml", text);
+            list.insert(0, ConfigFolder { dir: repository, in_repository: true });
+        }
+        Self { dir, list }
+    }
+
+    fn load(&self) -> Result<Catalog> {
+        let origin = "git@github.com:you/blog.git".parse().unwrap();
+        load_catalog(&self.list, Some(&origin), &host())
+    }
+
+    fn report(&self) -> String {
+        report(&self.load().unwrap_err(), self.dir.path())
+    }
+}
+
+fn load(text: &str) -> Catalog {
+    Folders::new(None, text).load().unwrap()
+}
+
+fn name(text: &str) -> ProjectName {
+    text.parse().unwrap()
+}
+
+#[test]
+fn no_file_is_an_empty_catalog() {
+    let folder = ConfigFolder { dir: PathBuf::from("/no/such"), in_repository: false };
+    assert_eq!(load_catalog(&[folder], None, &host()).unwrap(), Catalog::default());
+}
+
+#[test]
+fn an_empty_table_is_a_project_with_the_defaults() {
+    let catalog = load("[hello]\n");
+    let hello = catalog.get(&name("hello")).unwrap();
+    assert!(hello.repos.is_empty() && hello.profiles.is_empty() && hello.env.is_empty());
+    assert_eq!((hello.cpus, hello.memory, hello.disk), (2, ByteSize::from_gib(4), ByteSize::from_gib(40)));
+    assert_eq!((hello.shell, &hello.setup, hello.forward_agent), (Shell::Bash, &Setup::ByLockFile, true));
+    assert_eq!((&hello.image, hello.in_repository), (&None, false));
+    assert!(hello.file.ends_with("user/projects.toml"));
+}
+
+#[test]
+fn the_defaults_fit_a_small_computer() {
+    let small = |memory_bytes| Host { cpus: 1, memory_bytes, ..host() };
+    let folders = Folders::new(None, "[a]\n");
+    for (memory, expected) in
+        [(Some(3 << 30), 1536), (Some(1 << 29), 512), (Some(8 << 30), 4096), (None, 4096)]
+    {
+        let catalog = load_catalog(&folders.list, None, &small(memory)).unwrap();
+        let project = catalog.get(&name("a")).unwrap();
+        assert_eq!((project.cpus, project.memory.bytes()), (1, expected << 20));
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let catalog = load(
+        r#"
+        [defaults]
+        memory = "1GiB"
+        env = { A = "default", B = "default" }
+        [blog]
+        repos = [
+          "git@github.com:you/blog.git",
+          { url = "https://github.com/you/theme.git", dir = "look", branch = "next/one" },
+        ]
+        profiles = ["base"]
+        cpus = 4
+        disk = "60GiB"
+        shell = "zsh"
+        env = { A = "own" }
+        setup = ["npm ci", "npm test"]
+        forward_agent = false
+        image = "ubuntu-24.04"
+        [quiet]
+        setup = false
+        image = { arm64 = { location = "/srv/debian.raw" } }
+        "#,
+    );
+    let blog = catalog.get(&name("blog")).unwrap();
+    let repos: Vec<_> = blog
+        .repos
+        .iter()
+        .map(|repo| (repo.url.as_str(), repo.dir.as_str(), repo.branch.as_deref()))
+        .collect();
+    assert_eq!(
+        repos,
+        [
+            ("git@github.com:you/blog.git", "blog", None),
+            ("https://github.com/you/theme.git", "look", Some("next/one"))
+        ]
+    );
+    assert_eq!((blog.cpus, blog.memory, blog.disk), (4, ByteSize::from_gib(1), ByteSize::from_gib(60)));
+    assert_eq!((blog.shell, blog.forward_agent, blog.profiles.len()), (Shell::Zsh, false, 1));
+    assert_eq!(blog.setup, Setup::Commands(vec!["npm ci".into(), "npm test".into()]));
+    let env: Vec<_> = blog.env.iter().map(|(key, value)| (key.as_ref(), value.as_str())).collect();
+    assert_eq!(env, [("A", "own"), ("B", "default")]);
+    assert_eq!(blog.image, Some(Image::Named("ubuntu-24.04".parse().unwrap())));
+    let quiet = catalog.get(&name("quiet")).unwrap();
+    assert_eq!(quiet.setup, Setup::None);
+    assert!(matches!(&quiet.image, Some(Image::Custom(sources)) if sources.len() == 1));
+    assert_eq!(catalog.names().map(ProjectName::as_str).collect::<Vec<_>>(), ["blog", "quiet"]);
+    assert_eq!(catalog.suggest("blgo"), Some(&name("blog")));
+    assert_eq!(catalog.suggest("shop"), None);
+}
+
+#[test]
+fn a_repositorys_file_is_its_own_remote() {
+    let folders = Folders::new(Some("[blog]\nrepos = [\".\", \"https://GITHUB.com/you/theme\"]\n"), "");
+    let catalog = folders.load().unwrap();
+    let blog = catalog.get(&name("blog")).unwrap();
+    assert!(blog.in_repository);
+    assert_eq!(blog.repos[0].url.as_str(), "git@github.com:you/blog.git");
+    let without = load_catalog(&folders.list, None, &host()).unwrap_err();
+    assert_eq!(without.kind, Kind::Usage);
+    assert_snapshot!(report(&without, folders.dir.path()), @r#"
+    error: DIR/blog/.machine/projects.toml:2:10: repos[0]: `.` is the repository's remote `origin`, and it has none that can be used
+      2 | repos = [".", "https://GITHUB.com/you/theme"]
+        |          ^^^
+    error: DIR/blog/.machine/projects.toml:2:15: repos[1]: a repository's file may only name repositories on its own host; it has no remote `origin` of its own
+      2 | repos = [".", "https://GITHUB.com/you/theme"]
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: give it one: `git remote add origin git@github.com:you/blog.git`
+    hint: repositories elsewhere belong in a project of your own projects.toml
+    hint: edit `DIR/blog/.machine/projects.toml`
+    "#);
+}
+
+#[test]
+fn a_repositorys_file_names_no_other_host() {
+    let folders = Folders::new(Some("[blog]\nrepos = [\".\", \"git@evil.example:you/x.git\"]\n"), "");
+    assert_eq!(folders.load().unwrap_err().kind, Kind::NotTrusted);
+    assert_snapshot!(folders.report(), @r#"
+    error: DIR/blog/.machine/projects.toml:2:15: repos[1]: a repository's file may only name repositories on its own host; its own is on `github.com`
+      2 | repos = [".", "git@evil.example:you/x.git"]
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: repositories elsewhere belong in a project of your own projects.toml
+    hint: edit `DIR/blog/.machine/projects.toml`
+    "#);
+}
+
+#[test]
+fn a_repositorys_file_names_no_image_location() {
+    let folders = Folders::new(Some("[blog.image.amd64]\nlocation = \"/srv/x\"\n"), "");
+    assert_eq!(folders.load().unwrap_err().kind, Kind::Usage);
+    assert_snapshot!(folders.report(), @"
+    error: DIR/blog/.machine/projects.toml:1:7: image: an image's location is yours to give: it belongs in your own projects.toml
+      1 | [blog.image.amd64]
+        |       ^^^^^
+    hint: edit `DIR/blog/.machine/projects.toml`
+    ");
+}
+
+#[test]
+fn the_users_table_lies_over_the_repositorys() {
+    let folders = Folders::new(
+        Some(
+            "[defaults]\ncpus = 3\n[blog]\nrepos = [\".\"]\nmemory = \"1GiB\"\nenv = { A = \"1\", B = \"1\" }\n",
+        ),
+        "[defaults]\ncpus = 1\nenv = { PRIVATE = \"x\" }\n[blog]\nmemory = \"2GiB\"\nenv = { B = \"2\" }\n\
+         image = { amd64 = { location = \"/srv/x\" } }\n",
+    );
+    let catalog = folders.load().unwrap();
+    let reversed = Folders { list: folders.list.iter().rev().cloned().collect(), ..folders };
+    assert_eq!(reversed.load().unwrap(), catalog, "the order of the folders does not matter");
+    let blog = catalog.get(&name("blog")).unwrap();
+    assert_eq!((blog.cpus, blog.memory, blog.repos.len()), (3, ByteSize::from_gib(2), 1));
+    let env: Vec<_> = blog.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(env, ["A=1", "B=2"], "the user's defaults are for the user's own projects");
+    assert!(blog.in_repository && blog.file.ends_with("blog/.machine/projects.toml"));
+    assert!(matches!(blog.image, Some(Image::Custom(_))));
+}
+
+#[test]
+fn one_name_with_repositories_in_two_files() {
+    let folders = Folders::new(
+        Some("[blog]\nrepos = [\".\"]\n"),
+        "[shop]\n\n[blog]\nrepos = [\"git@github.com:you/blog.git\"]\ncpus = 0\n",
+    );
+    assert_snapshot!(folders.report(), @"
+    error: DIR/user/projects.toml:3:2: the project `blog` is also in DIR/blog/.machine/projects.toml:1:2
+      3 | [blog]
+        |  ^^^^
+    error: DIR/user/projects.toml:5:8: cpus: expected at least 1, got `0`
+      5 | cpus = 0
+        |        ^
+    hint: rename one of them, or leave `repos` out of yours: then it adds to the repository's
+    hint: edit `DIR/user/projects.toml`
+    ");
+}
+
+#[test]
+fn both_files_are_judged_at_once() {
+    let folders = Folders::new(Some("[blog]\ncpus = 0\n"), "[shop]\ncpus = 0\n");
+    assert_snapshot!(folders.report(), @"
+    error: DIR/blog/.machine/projects.toml:2:8: cpus: expected at least 1, got `0`
+      2 | cpus = 0
+        |        ^
+    error: DIR/user/projects.toml:2:8: cpus: expected at least 1, got `0`
+      2 | cpus = 0
+        |        ^
+    hint: edit `DIR/blog/.machine/projects.toml` and `DIR/user/projects.toml`
+    ");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_text_is_judged_without_a_panic(
+        text in "(\\[(blog|defaults|blog\\.env|\\PC)\\]\n|(repos|cpus|memory|env|setup|image|x)( = |\\.)|\
+                 [\\[\\]{},\n]|\"(4GiB|\\.|git@h:x|https://a@b/c|\\PC{0,3})\"|[0-9]{1,3}|true|false|url = ){0,40}",
+    ) {
+        for in_repository in [false, true] {
+            let source = Source { label: "projects.toml".into(), path: PathBuf::new(), text: text.clone() };
+            let folder = ConfigFolder { dir: PathBuf::from("/no/such"), in_repository };
+            let host = host();
+            let file = ProjectsFile::read(&folder, &source, None, &host);
+            let mut files = [file];
+            join(&mut files);
+            let _ = problem::check(&[(&source, &files[0].walk.problems)]);
+        }
+    }
+}
