@@ -20,14 +20,14 @@ Exit codes:
   1    the operation failed
   2    usage or configuration
   3    refused to lose work (see `machine destroy --help`)
-  4    busy: another `machine` holds this project (with --no-wait)
+  4    busy: another `machine` holds this project (with --no-wait), or sessions are open (`down` without a terminal)
   5    configuration not trusted
   125  `machine` failed before the guest command of `run` or `ssh` started; otherwise that command's own code
   130  interrupted
 
 Start with `machine up NAME`, in a git repository or anywhere. `machine man` prints the manual.";
 
-/// A virtual machine of its own for every project: nothing crosses that you did not lend.
+/// The words after `machine`.
 #[derive(Debug, Parser)]
 #[command(name = "machine", version, about, after_help = AFTER_HELP, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {

@@ -59,6 +59,11 @@ pub fn ensure_private_folder(path: &Path) -> Result<()> {
     attempted.because(|| format!("failed to make the folder `{}`", path.display()))
 }
 
+/// Lets nobody but its owner use a file or socket, whatever the umask was when it was made.
+pub fn set_private(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+}
+
 /// Removes a file; one that is not there is removed already.
 pub fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         }
     };
     let options = options(&cli);
-    match Context::gather(options).and_then(|context| run(&cli.command, &context)) {
+    match run(&cli.command, options) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             print_failure(&failure);
@@ -80,7 +80,15 @@ fn options(cli: &Cli) -> Options {
     Options { config_dir, loudness, json, yes: cli.global.yes, dry_run, no_wait: cli.global.no_wait }
 }
 
-fn run(command: &Command, context: &Context) -> Result<u8> {
+fn run(command: &Command, options: Options) -> Result<u8> {
+    // These need nothing of the computer, and package builds that ask for them may be root's.
+    if let Command::Completions(args) = command {
+        return commands::completions::run(args);
+    }
+    if let Command::Man(args) = command {
+        return commands::man::run(args);
+    }
+    let context = &Context::gather(options)?;
     match command {
         Command::Up(args) => commands::up::run(args, context),
         Command::Ssh(args) => commands::ssh::run(args, context),
@@ -90,8 +98,8 @@ fn run(command: &Command, context: &Context) -> Result<u8> {
         Command::Init(args) => commands::init::run(args, context),
         Command::Destroy(args) => commands::destroy::run(args, context),
         Command::Doctor(args) => commands::doctor::run(args, context),
-        Command::Completions(args) => commands::completions::run(args, context),
-        Command::Man(args) => commands::man::run(args, context),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
         Command::Lima(args) => commands::lima::run(args, context),
         Command::Uninstall(args) => commands::uninstall::run(args, context),
         Command::Connect(args) => commands::connect::run(args, context),

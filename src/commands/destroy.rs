@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Inventory, inventory_script};
-use crate::plan::{Site, random_hex, write_ssh_hosts};
+use crate::plan::{Site, random_hex, rebuild, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, open_sessions};
 use crate::ui;
 use crate::workspace::{Workspace, find_record, site};
@@ -24,10 +24,10 @@ pub struct Args {
     /// The project
     #[arg(value_name = "PROJECT", add = project_completer())]
     project: String,
-    /// Delete it with the work that was found in it
+    /// Delete it with the work that was found in it, and do not ask
     #[arg(long)]
     discard: bool,
-    /// Delete it although it cannot be asked what is in it
+    /// Delete it although it cannot be asked what is in it, and do not ask
     #[arg(long)]
     discard_unseen: bool,
     /// Print the commands that would run, and run nothing
@@ -51,10 +51,16 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
-    let mut record = find_record(context, Some(&args.project))?;
-    let name = record.name.clone();
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
+    let mut record = match find_record(context, Some(&args.project)) {
+        // A record that is damaged must not keep its machine for ever: the instance itself knows enough.
+        Err(failure) if failure.kind == Kind::Operation => {
+            rebuild(&site, &args.project).map_err(|cause| failure.because(cause.error))?
+        }
+        found => found?,
+    };
+    let name = record.name.clone();
     if context.options.dry_run {
         ui::answer(&format!("{}\n{}", driver.limactl.stop(&name), driver.limactl.delete(&name)));
         return Ok(0);
@@ -67,7 +73,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let _lock = ProjectLock::exclusive(&context.layout, &name, "destroy", &waiting(context, &say))?;
     // The answer was given for that list; if it is another one by now, nobody has agreed to it.
     let again = look(context, &site, &mut record, args.discard_unseen)?;
-    if again != seen && !args.discard && !args.discard_unseen {
+    let unknown = matches!(again, Seen::Unknown(_));
+    if again != seen && !args.discard_unseen && (unknown || !args.discard) {
         show(&name, &again);
         return Err(Failure::new(
             Kind::WouldLoseWork,
@@ -90,7 +97,7 @@ fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unsee
     let asked = site.reach(record, true).and_then(|_| ask(context, site, record));
     match asked {
         Ok(Some(inventory)) => {
-            phase.done(&format!("{} repositories looked at", inventory.looked_at));
+            phase.done(&format!("{} looked at", count(inventory.looked_at, "repository", "repositories")));
             Ok(Seen::Inventory(inventory))
         }
         Ok(None) => Ok(Seen::Unknown("its answer was incomplete".into())),
@@ -108,6 +115,10 @@ fn ask(context: &Context, site: &Site, record: &MachineRecord) -> Result<Option<
         Duration::from_secs(300),
     )?;
     Ok(Inventory::parse(&answer.text(), &mark))
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn show(name: &str, seen: &Seen) {
@@ -153,7 +164,10 @@ fn agree(context: &Context, args: &Args, name: &str, seen: &Seen) -> Result<()> 
     match context.ui.confirm(&question, false) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::operation("nothing was deleted")),
-        None => Err(refuse("nobody can be asked here, so nothing was deleted", "--discard")),
+        None => {
+            let option = if clean { "--yes" } else { "--discard" };
+            Err(refuse("nobody can be asked here, so nothing was deleted", option))
+        }
     }
 }
 

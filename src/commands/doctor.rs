@@ -77,11 +77,12 @@ pub fn report(context: &Context, computer: &Computer) -> u8 {
 
 fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
     let mut checks = vec![lima(context, computer)];
-    for program in ["ssh", "ssh-keygen", "git", "curl"] {
+    for program in ["ssh", "ssh-keygen", "ssh-add", "git", "curl", "ps"] {
         checks.push(program_check(context, program));
     }
     if context.host.os == HostOs::Linux {
         checks.push(qemu(context));
+        checks.push(program_check(context, "qemu-img"));
         checks.push(kvm(computer));
     }
     checks.push(agent(context));

@@ -19,7 +19,7 @@ pub struct Args {
     /// Every machine
     #[arg(long)]
     all: bool,
-    /// Do not ask, also when sessions are open
+    /// End open sessions without asking
     #[arg(long)]
     force: bool,
     /// Print the commands that would run, and run nothing

@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         .into_iter()
         .map(|name| {
             let record = records.iter().find(|record| record.name == name);
-            row(context, name, projects.get(name).copied(), instances.get(name), record)
+            row(context, &workspace, name, projects.get(name).copied(), instances.get(name), record)
         })
         .collect();
     if args.json {
@@ -78,6 +78,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
 
 fn row(
     context: &Context,
+    workspace: &Workspace,
     name: &str,
     project: Option<&Project>,
     instance: Option<&Instance>,
@@ -89,8 +90,10 @@ fn row(
     };
     let planned = |get: fn(&Project) -> u64| project.map(get);
     let unfinished = Journal::left_behind(&context.layout, name).ok().flatten().is_some();
-    // The file may lie in a repository that the current folder is not in: that is no orphan.
-    let configured = project.is_some() || record.is_some_and(|record| record.config_file.exists());
+    // A file that was not read just now, such as one in another repository, may well have it.
+    let elsewhere =
+        |record: &MachineRecord| !workspace.reads(&record.config_file) && record.config_file.exists();
+    let configured = project.is_some() || record.is_some_and(elsewhere);
     Row {
         name: name.to_string(),
         state: state(instance, record, unfinished),

@@ -5,9 +5,8 @@
 use std::path::PathBuf;
 
 use crate::cli::Cli;
-use crate::context::Context;
 use crate::disk;
-use crate::failure::{Failure, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::ui;
 
 /// Options of `man`.
@@ -19,7 +18,7 @@ pub struct Args {
 }
 
 /// Prints or writes the pages.
-pub fn run(args: &Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args) -> Result<u8> {
     let command = Cli::for_generators();
     let Some(dir) = &args.dir else {
         ui::answer_raw(&page(&command)?);
@@ -27,7 +26,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     };
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    let dir = context.cwd.join(dir);
+    std::fs::create_dir_all(dir).because(|| format!("failed to make the folder `{}`", dir.display()))?;
     disk::write_atomic(&dir.join("machine.1"), &page(&command)?, 0o644)?;
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let file = format!("machine-{}.1", verb.get_name());

@@ -2,7 +2,7 @@
 //!
 //! Enters: project names, or an address. Leaves: machines that are ready, or a report of what is missing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::commands::{project_completer, waiting};
 use crate::context::Context;
@@ -22,17 +22,17 @@ pub struct Args {
     /// Print the commands that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Print one JSON document with phases and milliseconds
+    /// Print one JSON document with phases and milliseconds at the end, and no phases while they run
     #[arg(long)]
     pub json: bool,
 }
 
 /// Brings each project up.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
-    let mut workspace = Workspace::load(context)?;
+    let workspace = Workspace::load(context)?;
     let mut projects = Vec::new();
     for name in names(args) {
-        let project = resolve(context, &mut workspace, name)?;
+        let project = resolve(context, &workspace, name)?;
         projects.push(project);
     }
     let mut documents = Vec::new();
@@ -59,7 +59,7 @@ fn names(args: &Args) -> Vec<Option<&str>> {
 }
 
 /// The project that a word means; one that no file describes yet is written down first.
-fn resolve(context: &Context, workspace: &mut Workspace, name: Option<&str>) -> Result<Project> {
+fn resolve(context: &Context, workspace: &Workspace, name: Option<&str>) -> Result<Project> {
     let is_address = name.is_some_and(|name| name.contains([':', '/', '@']));
     let known = match name {
         Some(_) if is_address => None,
@@ -73,10 +73,7 @@ fn resolve(context: &Context, workspace: &mut Workspace, name: Option<&str>) -> 
         Some(address) if is_address => Some(project_from_url(context, workspace, address)?),
         _ => first_project(context, workspace, name)?,
     };
-    if registered.is_some() {
-        *workspace = Workspace::load(context)?;
-    }
-    workspace.choose(context, registered.as_deref().or(name))
+    registered.map_or_else(|| workspace.choose(context, name), Ok)
 }
 
 fn bring_up(
@@ -102,7 +99,7 @@ fn bring_up(
     let mut reporter = Reporter::new(&context.ui);
     let outcome = execute(&site, goal, &mut reporter, &Hooks { confirm: &confirm, complete: &complete });
     let took = started.elapsed();
-    match outcome.map_err(|failure| with_document(context, &reporter, name, failure))? {
+    match outcome.map_err(|failure| with_document(context, &reporter, name, took, failure))? {
         Outcome::WasReady => context.ui.say(&format!("{name} is ready.   machine ssh {name}")),
         Outcome::Ready => {
             let seconds = took.as_secs_f64();
@@ -119,9 +116,15 @@ fn bring_up(
 }
 
 /// With `--json`, a failure is an answer too: what was done before it, and its sentence.
-fn with_document(context: &Context, reporter: &Reporter, name: &str, failure: Failure) -> Failure {
+fn with_document(
+    context: &Context,
+    reporter: &Reporter,
+    name: &str,
+    took: Duration,
+    failure: Failure,
+) -> Failure {
     if context.options.json {
-        let mut document = reporter.document(name, 0);
+        let mut document = reporter.document(name, took.as_millis());
         document["ready"] = false.into();
         document["error"] = format!("{:#}", failure.error).into();
         ui::answer_json(&document);

@@ -104,6 +104,7 @@ mod tests {
             alias: "work".into(),
             hostname: "git.corp".into(),
             port: Some(2222),
+            identity_agent: None,
             known_hosts: vec![],
         };
         assert!(render_aliases(&[host]).contains("Host work\n  HostName git.corp\n  Port 2222\n"));

@@ -140,7 +140,7 @@ impl fmt::Display for Inventory {
                 (repository.modified, "modified"),
                 (repository.untracked, "untracked"),
                 (repository.stashed, "stashed"),
-                (repository.unpushed, "unpushed commits"),
+                (repository.unpushed, "unpushed"),
             ];
             let mut words: Vec<String> = counts
                 .iter()
@@ -170,7 +170,8 @@ mod tests {
     fn lists_what_would_be_lost() {
         let inventory = Inventory::parse(ANSWER, "M").expect("whole");
         assert_eq!(inventory.looked_at, 2);
-        let expected = "  ~/code/blog: 2 modified, 1 untracked, 3 unpushed commits\n      commit abc fix\n      src/main.rs\n";
+        let expected =
+            "  ~/code/blog: 2 modified, 1 untracked, 3 unpushed\n      commit abc fix\n      src/main.rs\n";
         assert_eq!(inventory.to_string(), expected);
     }
 

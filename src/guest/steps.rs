@@ -68,9 +68,7 @@ fn guest_step() -> Step {
 fn certificates_step(certificates: &BTreeMap<String, String>) -> Step {
     let files =
         certificates.iter().map(|(name, pem)| (format!("{name}.crt"), pem.clone().into_bytes())).collect();
-    let body = "rm -rf /usr/local/share/ca-certificates/machine\n\
-        install -D -m 0644 -t /usr/local/share/ca-certificates/machine ./*.crt\n\
-        update-ca-certificates >/dev/null\n";
+    let body = include_str!("../../templates/guest/ca-certs.sh");
     Step::state(
         "ca-certs",
         format!("ca_certs: {}", summary(certificates.keys().cloned())),
@@ -120,14 +118,9 @@ fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<S
             Vec::new(),
         );
     }
-    let files =
-        || profile.files.iter().map(|(name, bytes)| (name.clone(), bytes.clone())).collect::<Vec<_>>();
     if let Some(script) = &profile.script {
-        chain.add(
-            format!("{label}: {}", script.name),
-            format!("bash -euo pipefail {}\n", script_path(script)),
-            files(),
-        );
+        let body = format!("bash -euo pipefail {}\n", script_path(script));
+        chain.add(format!("{label}: {}", script.name), body, files(profile, script));
     }
     if !profile.npm.is_empty() {
         chain.add(
@@ -141,9 +134,16 @@ fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<S
     }
     if let Some(script) = &profile.user_script {
         let body = format!("chown -R dev: .\nas_dev bash -euo pipefail {}\n", script_path(script));
-        chain.add(format!("{label}: {}", script.name), body, files());
+        chain.add(format!("{label}: {}", script.name), body, files(profile, script));
     }
     chain.steps
+}
+
+/// A script runs with the other files of its profile beside it.
+fn files(profile: &Profile, script: &Script) -> Vec<(String, Vec<u8>)> {
+    let own = (script.name.clone(), script.text.clone().into_bytes());
+    let others = profile.files.iter().filter(|(name, _)| **name != script.name);
+    others.map(|(name, bytes)| (name.clone(), bytes.clone())).chain([own]).collect()
 }
 
 struct Chain {
@@ -308,6 +308,15 @@ mod tests {
         ];
         assert_eq!(names(&[profile()], true), expected);
         assert_eq!(names(&[], false)[3..], ["shell: bash"]);
+    }
+
+    #[test]
+    fn a_script_has_itself_and_its_profiles_files_beside_it() {
+        let with_pins = Profile { files: [("pins.txt".to_string(), b"x".to_vec())].into(), ..profile() };
+        let steps = profile_steps(&with_pins, Arch::Amd64, None);
+        let script =
+            steps.iter().find(|step| step.name.ends_with("install.sh")).expect("the script").script();
+        assert!(script.contains("base64 -d >'install.sh'") && script.contains("base64 -d >'pins.txt'"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Driver<'a> {
     pub layout: &'a Layout,
     /// What differs between hosts.
     pub host: &'a Host,
+    /// Whether what is learnt about Lima may be written down.
+    pub remembers: bool,
 }
 
 impl Driver<'_> {
@@ -44,6 +46,9 @@ impl Driver<'_> {
         }
         let output = self.runner.read(&self.limactl.version())?.text();
         version::judge(&output, accept_unknown, self.host.os)?;
+        if !self.remembers {
+            return Ok(());
+        }
         disk::ensure_private_folder(&self.layout.state)?;
         disk::write_atomic(&memory, format!("{print}\n{output}").as_bytes(), 0o600)
     }
@@ -114,16 +119,15 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// Exit code 5: the foreign settings, each with the file it came from. Nothing has been started.
-    pub fn verify(&self, instance: &Instance, rendered: &str) -> Result<()> {
+    pub fn verify(&self, name: &str, config: &serde_json::Value, rendered: &str) -> Result<()> {
         let folder = self.limactl.home().join("_config");
-        let yaml = self.yaml_path(&instance.name);
+        let yaml = self.yaml_path(name);
         let ours = template::parse(rendered)?;
-        let foreign = foreign_settings(&ours, &instance.config, |key| culprit(&folder, &yaml, key));
+        let foreign = foreign_settings(&ours, config, |key| culprit(&folder, &yaml, key));
         if foreign.is_empty() {
             return Ok(());
         }
         let list: Vec<String> = foreign.iter().map(ToString::to_string).collect();
-        let name = &instance.name;
         let sentence =
             format!("will not start `{name}`: Lima would use settings that `machine` did not write");
         let failure = Failure::new(Kind::NotTrusted, list.join("\n")).because(sentence);

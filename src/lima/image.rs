@@ -112,14 +112,18 @@ pub fn fetch(
         return Ok(image);
     }
     let part = location.with_extension("part");
-    with_size_shown(&part, progress, || runner.run(&download_command(source, &part, proxies)))
-        .map_err(|failure| unavailable(failure, source))?;
-    progress("verifying the image");
-    if let Some(digest) = &source.digest
-        && let Err(failure) = verify(&part, digest)
-    {
-        disk::remove_file(&part)?;
-        return Err(failure);
+    // A download that was whole before something else failed would be refused by the server when continued.
+    let is_whole = |part: &Path| source.digest.as_ref().is_some_and(|digest| verify(part, digest).is_ok());
+    if !(part.exists() && is_whole(&part)) {
+        with_size_shown(&part, progress, || runner.run(&download_command(source, &part, proxies)))
+            .map_err(|failure| unavailable(failure, source))?;
+        progress("verifying the image");
+        if let Some(digest) = &source.digest
+            && let Err(failure) = verify(&part, digest)
+        {
+            disk::remove_file(&part)?;
+            return Err(unavailable(failure, source));
+        }
     }
     publish(&part, &location, host.os, progress)?;
     Ok(image)

@@ -56,6 +56,7 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     let Plan(steps) = plan(observed);
     if steps.is_empty() {
         work.touch()?;
+        Journal::close(site.layout, name.as_str())?;
         return Ok(Outcome::WasReady);
     }
     let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
@@ -129,7 +130,11 @@ impl Work<'_> {
 
     fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
         match step {
-            Step::Discard => self.site.driver().remove_half_made(self.name()),
+            Step::Discard => {
+                // Lima's view of it is over with it.
+                self.instance = None;
+                self.site.driver().remove_half_made(self.name())
+            }
             Step::Image => self.fetch_image(reporter),
             Step::Create => self.create(reporter),
             Step::Repair => self.repair(reporter),
@@ -178,17 +183,19 @@ impl Work<'_> {
         let phase = reporter.phase("create");
         phase.now("copying the image");
         let name = self.name().to_string();
-        self.record.port = self.site.allocate_port(&name)?;
+        self.site.reserve_port(&mut self.record)?;
         adopt::generate_host_key(self.site, &name)?;
         self.record.host_key = adopt::public_key(self.site, &name)?;
         if let Some(image) = self.image.take() {
             (self.record.image, self.record.kernel) = (image.location, image.kernel);
         }
-        // The port is ours from here on, also for another machine that is created at the same time.
         self.record.save(self.site.layout)?;
         let yaml = self.render()?;
         self.site.keep_rendered(&name, &yaml)?;
-        self.site.driver().create(&name, &yaml)?;
+        if let Err(failure) = self.site.driver().create(&name, &yaml) {
+            crate::disk::remove_folder(&self.site.layout.machine(&name))?;
+            return Err(failure);
+        }
         self.fresh = true;
         reporter.done(phase, &format!("disk up to {}", self.goal.disk.human()));
         Ok(())

@@ -15,6 +15,7 @@ mod site;
 
 use std::fmt;
 
+pub use adopt::rebuild;
 pub use execute::{Hooks, Outcome, execute};
 pub use goal::Goal;
 pub use observe::random_hex;

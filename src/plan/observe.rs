@@ -25,7 +25,12 @@ pub(super) fn observe<'a>(
         Ok(Some(record)) if there => Some(record),
         // Lost or damaged: the instance itself knows enough.
         Err(failure) if failure.hints.iter().any(|hint| hint.contains("upgrade")) => return Err(failure),
-        Ok(None) | Err(_) if there => Some(adopt::rebuild(site, &goal)?),
+        Ok(None) | Err(_) if there => Some(MachineRecord {
+            config_file: goal.config_file.clone(),
+            in_repository: goal.in_repository,
+            origin: goal.origin(),
+            ..adopt::rebuild(site, name)?
+        }),
         Ok(_) | Err(_) => None,
     };
     if let Some(record) = &record {

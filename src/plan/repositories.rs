@@ -43,7 +43,9 @@ fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Re
     let lend = work.goal.forward_agent;
     let road = work.road();
     // For as long as this phase lasts, and not for provisioning or setup.
-    let _server = lend.then(|| AgentServer::start(&road.agent(), work.site.upstream.clone())).transpose()?;
+    let _server = lend
+        .then(|| AgentServer::start(&road.agent(), work.site.upstream.for_hosts(&work.goal.git_hosts)))
+        .transpose()?;
     for repo in missing {
         let phase = reporter.phase("repos");
         phase.now(&repo.url.short());
@@ -135,7 +137,7 @@ fn advice(work: &Work, repo: &Repo) -> String {
                 "`forward_agent = false` keeps the agent out of this machine; use an https address, {again}"
             )
         }
-        Transport::Ssh if work.site.upstream.socket.is_none() => {
+        Transport::Ssh if work.site.upstream.for_hosts(&work.goal.git_hosts).socket.is_none() => {
             format!(
                 "no ssh-agent runs here (SSH_AUTH_SOCK is not set): start one and `ssh-add` your key, {again}"
             )

@@ -20,8 +20,11 @@ pub fn show(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> 
     }
     let mut lines = Vec::new();
     for step in steps {
-        lines.push(format!("# {step}"));
-        lines.extend(commands(site, goal, &work.road(), step)?);
+        let commands = commands(site, goal, &work.road(), step)?;
+        if !commands.is_empty() {
+            lines.push(format!("# {step}"));
+            lines.extend(commands);
+        }
     }
     Ok(lines.join("\n"))
 }

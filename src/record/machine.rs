@@ -106,16 +106,17 @@ impl MachineRecord {
     pub fn load(layout: &Layout, name: &str) -> Result<Option<Self>> {
         let path = Self::path(layout, name);
         let Some(bytes) = disk::read_if_there(&path)? else { return Ok(None) };
-        let found: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let damaged = |cause: serde_json::Error| {
+            Failure::operation(format!("`{}` is damaged: {cause}", path.display()))
+                .hint(format!("`machine up {name}` repairs it from the machine itself"))
+        };
+        let found: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
         let schema = found.get("schema").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if schema > u64::from(SCHEMA) {
             let sentence = format!("`{}` was written by a newer `machine` (schema {schema})", path.display());
             return Err(Failure::operation(sentence).hint("upgrade `machine`"));
         }
-        serde_json::from_value(found).map(Some).map_err(|cause| {
-            Failure::operation(format!("`{}` is damaged: {cause}", path.display()))
-                .hint(format!("`machine up {name}` repairs it from the machine itself"))
-        })
+        serde_json::from_value(found).map(Some).map_err(damaged)
     }
 
     /// Every record that can be read; damaged ones are left out.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::disk::{self, Lock};
 use crate::failure::{Context, Result};
+use crate::model::GitHost;
 
 /// Connections at one time; a guest that opens more is refused.
 const CONNECTIONS: usize = 8;
@@ -25,6 +26,15 @@ const TAKE_OVER: Duration = Duration::from_millis(300);
 pub struct Upstream {
     /// `SSH_AUTH_SOCK` of this session.
     pub socket: Option<PathBuf>,
+}
+
+impl Upstream {
+    /// The agent for a machine that clones from `hosts`: the one that ssh is configured to use for them, such as a
+    /// password manager's, else this one.
+    pub fn for_hosts(&self, hosts: &[GitHost]) -> Self {
+        let named = hosts.iter().find_map(|host| host.identity_agent.clone());
+        Self { socket: named.or_else(|| self.socket.clone()) }
+    }
 }
 
 /// Serves, or waits to serve, until dropped. Several sessions of one machine hand over through `agent.lock`.

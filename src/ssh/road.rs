@@ -67,10 +67,8 @@ impl Road {
         write_if_changed(&self.config(), &self.render_config())?;
         if !self.agent().exists() {
             // A socket that nobody listens to: connecting is refused, which is what an ended session means.
-            drop(
-                UnixListener::bind(self.agent())
-                    .because(|| format!("failed to make `{}`", self.agent().display()))?,
-            );
+            let made = UnixListener::bind(self.agent()).and_then(|_| disk::set_private(&self.agent()));
+            made.because(|| format!("failed to make `{}`", self.agent().display()))?;
         }
         Ok(())
     }

@@ -48,6 +48,7 @@ pub fn build_goal(
         headline: headline(project, &profiles, &image),
         image: image_source(&image, &workspace.computer, context.host.arch)?,
         steps,
+        installs_base: !provision.without_base,
         repos: project.repos.clone(),
         git_hosts,
         setup: project.setup.clone(),

@@ -36,7 +36,8 @@ pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost
         let resolved = resolve(context, repo)?;
         let port = (resolved.port != 22).then_some(resolved.port);
         let known_hosts = known_keys(context, alias, &resolved)?;
-        hosts.push(GitHost { alias: alias.into(), hostname: resolved.hostname, port, known_hosts });
+        let (hostname, identity_agent) = (resolved.hostname, resolved.identity_agent);
+        hosts.push(GitHost { alias: alias.into(), hostname, port, identity_agent, known_hosts });
     }
     Ok(hosts)
 }

@@ -45,9 +45,14 @@ impl Workspace {
         Ok(Self { located, origin, catalog, computer })
     }
 
-    /// Whether there is no projects.toml anywhere.
-    pub fn has_no_configuration(&self) -> bool {
-        !self.located.user.projects().exists() && self.located.repository.is_none()
+    /// Whether a projects.toml is one of those that were read.
+    pub fn reads(&self, file: &Path) -> bool {
+        self.located.repository.iter().chain([&self.located.user]).any(|folder| folder.projects() == file)
+    }
+
+    /// Whether nothing is configured anywhere: no file, or one in which everything is a comment still.
+    pub fn has_no_project(&self) -> bool {
+        self.catalog.projects.is_empty() && self.located.repository.is_none()
     }
 
     /// The project of a name, also one of a file elsewhere that a machine was made from.
@@ -156,6 +161,7 @@ pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)
         upstream: context.upstream.clone(),
         proxies: context.proxies.clone(),
         folder_variables: context.folder_variables.clone(),
+        dry_run: context.options.dry_run,
         say,
     }
 }

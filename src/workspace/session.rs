@@ -72,7 +72,7 @@ fn serve_agent(context: &Context, record: &MachineRecord) -> Result<Option<Agent
         return Ok(None);
     }
     let socket = context.layout.sockets(record.id()).join("agent");
-    AgentServer::start(&socket, context.upstream.clone()).map(Some)
+    AgentServer::start(&socket, context.upstream.for_hosts(&record.git_hosts)).map(Some)
 }
 
 /// Runs a session on the machine that `name` means.
@@ -91,11 +91,11 @@ pub fn open_session(
         _ => failure,
     };
     let record = find_record(context, name).map_err(not_started)?;
+    let line = remote.command_line(&record.folder)?;
     tell_unfinished(context, &record);
     let reached = reach(context, record, verb, true).map_err(not_started)?;
     let say = |text: &str| context.ui.say(text);
     let road = site(context, &Computer::default(), &say).road(&reached.record);
-    let line = remote.command_line(&reached.record.folder)?;
     let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();
     let finished = context.runner.interactive(&cmd)?;
     if context.runner.interrupt().is_asked() && !terminal {
