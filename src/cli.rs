@@ -11,10 +11,6 @@ use crate::commands::{
 };
 
 const AFTER_HELP: &str = "\
-Daily:      up, ssh, run, down, list
-Projects:   init, destroy, doctor
-Around it:  completions, man, lima, uninstall
-
 Exit codes:
   0    done
   1    the operation failed
@@ -103,9 +99,56 @@ pub enum Command {
     Connect(connect::Args),
 }
 
+/// The groups of `--help`, the daily commands first.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Daily", &["up", "ssh", "run", "down", "list"]),
+    ("Projects and this computer", &["init", "destroy", "doctor", "uninstall"]),
+    ("Around it", &["lima", "completions", "man"]),
+];
+
 impl Cli {
-    /// The clap command, for completions and the manual.
-    pub fn for_generators() -> clap::Command {
-        <Self as CommandFactory>::command()
+    /// The clap command, with its commands in groups; clap itself knows one list only.
+    pub fn grouped() -> clap::Command {
+        let command = <Self as CommandFactory>::command();
+        let groups: Vec<String> = GROUPS.iter().map(|(name, verbs)| group(&command, name, verbs)).collect();
+        let template = format!(
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{}\nOptions:\n{{options}}{{after-help}}",
+            groups.join("\n")
+        );
+        command.help_template(template)
+    }
+}
+
+fn group(command: &clap::Command, name: &str, verbs: &[&str]) -> String {
+    let lines = verbs.iter().filter_map(|verb| command.find_subcommand(verb)).map(|verb| {
+        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        let aliases: Vec<&str> = verb.get_visible_aliases().collect();
+        let aliases = if aliases.is_empty() { String::new() } else { format!(" [{}]", aliases.join(", ")) };
+        format!("  {:<12} {about}{aliases}\n", verb.get_name())
+    });
+    format!("{name}:\n{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, GROUPS};
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let command = Cli::grouped();
+        let mut shown: Vec<&str> = command
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .map(clap::Command::get_name)
+            .collect();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
+        shown.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(grouped, shown);
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::grouped().debug_assert();
     }
 }

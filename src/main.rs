@@ -24,7 +24,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use cli::{Cli, Command};
 use context::{Context, Options};
@@ -40,8 +40,10 @@ fn main() -> ExitCode {
         print_failure(&failure);
         return ExitCode::from(failure.kind.code());
     }
-    clap_complete::CompleteEnv::with_factory(Cli::for_generators).complete();
-    let cli = match Cli::try_parse_from(args) {
+    clap_complete::CompleteEnv::with_factory(Cli::grouped).complete();
+    let parsed =
+        Cli::grouped().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(cause) => {
             // `--help` is an answer, everything else a usage error; clap knows the stream and the code of each.

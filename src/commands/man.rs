@@ -19,7 +19,7 @@ pub struct Args {
 
 /// Prints or writes the pages.
 pub fn run(args: &Args) -> Result<u8> {
-    let command = Cli::for_generators();
+    let command = Cli::grouped();
     let Some(dir) = &args.dir else {
         ui::answer_raw(&page(&command)?);
         return Ok(0);
