@@ -99,11 +99,11 @@ impl Context {
         let home = home_folder()?;
         let interrupt = Interrupt::install().because(|| "failed to watch for signals")?;
         let log = (options.loudness == Loudness::Verbose).then_some(log_command as fn(&str));
-        let runner = Runner::new(child_environment(&home), interrupt, log);
+        let layout = Layout::new(&home, path_variable);
+        let runner = Runner::new(child_environment(&home, remembered_folder(&layout)), interrupt, log);
         let cwd = std::env::current_dir().because(|| "failed to find the current folder: was it removed?")?;
         let names = ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"];
         let moved = names.iter().filter_map(|name| Some(((*name).to_string(), path_variable(name)?)));
-        let layout = Layout::new(&home, path_variable);
         crate::ssh::check_path(&layout.data)?;
         Ok(Self {
             cwd,
@@ -155,15 +155,22 @@ fn home_folder() -> Result<PathBuf> {
     })
 }
 
+/// Where `limactl` was the last time: an editor that starts `connect` may not have that folder in its PATH.
+fn remembered_folder(layout: &Layout) -> Option<PathBuf> {
+    let remembered = crate::disk::read_text_if_there(&layout.lima_version()).ok()??;
+    let program = remembered.lines().next()?.rsplitn(3, ' ').nth(2)?;
+    Path::new(program).parent().filter(|folder| folder.is_absolute()).map(Path::to_owned)
+}
+
 /// What children see: an allow-list, and a PATH that also works below an editor.
-fn child_environment(home: &Path) -> Vec<(OsString, OsString)> {
+fn child_environment(home: &Path, remembered: Option<PathBuf>) -> Vec<(OsString, OsString)> {
     let passed = PASSED_ON.iter().filter_map(|name| Some((OsString::from(name), variable(name)?)));
     let mut environment: Vec<(OsString, OsString)> = passed.filter(|(name, _)| name != "HOME").collect();
     environment.push(("HOME".into(), home.into()));
     let given = variable("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> =
         std::env::split_paths(&given).filter(|folder| folder.is_absolute()).collect();
-    for folder in PROGRAM_FOLDERS.map(PathBuf::from) {
+    for folder in remembered.into_iter().chain(PROGRAM_FOLDERS.map(PathBuf::from)) {
         if !folders.contains(&folder) {
             folders.push(folder);
         }

@@ -84,6 +84,11 @@ impl Layout {
         self.cache.join("images")
     }
 
+    /// Which `limactl` was accepted: its path, size and time, then what it printed.
+    pub fn lima_version(&self) -> PathBuf {
+        self.state.join("lima-version")
+    }
+
     /// The lock around files that all machines share.
     pub fn global_lock(&self) -> PathBuf {
         self.state.join("lock")

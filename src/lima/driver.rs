@@ -39,7 +39,7 @@ impl Driver<'_> {
             return Err(version::not_installed(self.host.os));
         };
         let print = fingerprint(&program);
-        let memory = self.layout.state.join("lima-version");
+        let memory = self.layout.lima_version();
         let remembered = disk::read_text_if_there(&memory)?.unwrap_or_default();
         if let Some(output) = remembered.strip_prefix(&format!("{print}\n")) {
             return version::judge(output, accept_unknown, self.host.os);

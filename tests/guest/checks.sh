@@ -44,7 +44,7 @@ lacks() {
 stamps() { quiet_ssh 'sudo ls -l --time-style=full-iso /var/lib/machine/steps'; }
 
 # Processes that have to do with our machines.
-processes() { pgrep -u "$(id -u)" -af "$data|limactl" | grep -v "pgrep\|tests/guest" || true; }
+processes() { pgrep -u "$(id -u)" -af -- "$data" || true; }
 
 up_from_nothing() {
   expect 0 "$machine" up blog --json
@@ -110,7 +110,7 @@ generated_host() {
     same "$(host_ssh cksum /tmp/synced | cut -d' ' -f1)" "$(cksum "$home/file" | cut -d' ' -f1)"
   fi
   # In an emptied environment, as an editor that was started by the desktop has it.
-  same "$(echo 'echo from-bash' | env -i ssh -F "$home/.ssh/config.d/machine" -T machine-blog bash)" from-bash
+  same "$(echo 'echo from-bash' | env -i HOME="$home" ssh -F "$home/.ssh/config.d/machine" -T machine-blog bash)" from-bash
   output=$(cat "$home/.ssh/config.d/machine")
   contains 'StrictHostKeyChecking yes'
   same "$(head -n 1 "$home/.ssh/config")" 'Include config.d/machine'
