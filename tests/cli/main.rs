@@ -1,0 +1,13 @@
+//! The built binary among scripted programs: `limactl`, `ssh`, `git` and their kin play a state machine and write down
+//! in which order they were called.
+//!
+//! Output is asserted whole, as the reader sees it: exit code, stdout and stderr in one inline snapshot, with temporary
+//! paths, times and random names masked. Beside it stands what was effected, in order.
+
+#![expect(clippy::disallowed_methods, reason = "a test starts the program under test and reads its own surroundings")]
+
+mod effects;
+mod first_up;
+mod mask;
+mod outcome;
+mod world;

@@ -1,0 +1,361 @@
+//! A home folder of its own for each test, with scripted programs first on PATH.
+//!
+//! Enters: files, knobs that make things go wrong, command lines. Leaves: outcomes, and what was effected in order.
+//! The program refuses root, so tests that run as root start it as somebody else.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+
+use crate::mask::Mask;
+use crate::outcome::{Outcome, code_of};
+
+/// Nobody, as Debian, Fedora and Alpine number it.
+const UNPRIVILEGED: u32 = 65_534;
+/// Longer than anything here takes, also on a busy computer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The scripted programs, by the name that finds them and the file they are.
+const PROGRAMS: [(&str, &str); 12] = [
+    ("limactl", "limactl"),
+    ("lima-yaml.pl", "lima-yaml.pl"),
+    ("guest-port.pl", "guest-port.pl"),
+    ("ssh", "ssh"),
+    ("ssh-master.pl", "ssh-master.pl"),
+    ("guest-session.pl", "guest-session.pl"),
+    ("guest/git", "guest/git"),
+    ("git", "git"),
+    ("curl", "curl"),
+    ("op", "op"),
+    ("ssh-keygen", "ssh-keygen"),
+    ("qemu-system-ARCH", "qemu"),
+];
+
+/// A computer with its user.
+pub struct World {
+    root: TempDir,
+    home: PathBuf,
+    mask: Mask,
+    _ports: File,
+}
+
+/// A program that runs while the test does something else.
+pub struct Running<'w> {
+    world: &'w World,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Waits until `done`.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+impl World {
+    /// A computer where everything is installed and nothing configured but what makes a test independent of its host.
+    pub fn new() -> Self {
+        Self::with_home("home", false)
+    }
+
+    /// As [`Self::new`], with no other test at work: for tests that really listen on ports.
+    pub fn alone() -> Self {
+        Self::with_home("home", true)
+    }
+
+    /// As [`Self::new`], with a home folder of this name.
+    pub fn with_home(home: &str, alone: bool) -> Self {
+        // Below /tmp, since a socket's path is short on every system; TMPDIR is not on macOS.
+        let root = tempfile::Builder::new().prefix("m.").tempdir_in("/tmp").expect("a folder");
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let home = root.path().join(home);
+        let mask = Mask::new(&[(&home, "~"), (&root.path().join("bin"), "<bin>"), (root.path(), "<world>")]);
+        let world = Self { root, home, mask, _ports: lock_ports(alone) };
+        world.make_folder(&world.home.clone());
+        for folder in ["play/knobs", "play/guests", "bin/guest"] {
+            world.make_folder(&world.path(folder));
+        }
+        world.install();
+        world
+    }
+
+    fn install(&self) {
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/programs");
+        for (name, file) in PROGRAMS {
+            let to = self.path("bin").join(name.replace("ARCH", std::env::consts::ARCH));
+            lend(&programs.join(file), &to);
+        }
+        lend(Path::new(env!("CARGO_BIN_EXE_machine")), &self.path("bin/machine"));
+        put(&self.path("image"), b"an image");
+        let image = self.path("image");
+        let of = |arch: &str| format!("[images.debian-13.{arch}]\nlocation = \"{}\"\n", image.display());
+        let text = format!("accelerator = \"tcg\"\n\n{}\n{}", of("amd64"), of("arm64"));
+        self.write(".config/machine/config.toml", &text);
+        self.log_taken();
+    }
+
+    /// A path below the test's folder, which is not the home folder.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// A path below the home folder.
+    pub fn home(&self, below: &str) -> PathBuf {
+        self.home.join(below)
+    }
+
+    /// Makes a folder with all above it, owned by the user.
+    pub fn make_folder(&self, path: &Path) {
+        if path.exists() {
+            return;
+        }
+        self.make_folder(path.parent().expect("a parent"));
+        fs::create_dir(path).expect("a folder");
+        give_away(path);
+    }
+
+    /// Writes a file of the user's below the home folder.
+    pub fn write(&self, below: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.home(below);
+        self.make_folder(path.parent().expect("a folder"));
+        put(&path, text.as_ref());
+        give_away(&path);
+        path
+    }
+
+    /// Reads a file below the home folder.
+    pub fn read(&self, below: &str) -> String {
+        fs::read_to_string(self.home(below)).unwrap_or_else(|cause| panic!("{below}: {cause}"))
+    }
+
+    /// Writes projects.toml, with a provision.toml that leaves the long `base` profile out.
+    pub fn configure(&self, projects: &str) {
+        self.write(".config/machine/projects.toml", projects);
+        self.write(".config/machine/provision.toml", "base = false\n");
+    }
+
+    /// Makes something go wrong, or stand still.
+    pub fn knob(&self, name: &str, text: &str) {
+        put(&self.path("play/knobs").join(name), text.as_bytes());
+    }
+
+    /// Takes a knob away.
+    pub fn release(&self, name: &str) {
+        fs::remove_file(self.path("play/knobs").join(name)).expect("a knob");
+    }
+
+    /// Waits until a scripted program stands still at a knob.
+    pub fn wait_for(&self, knob: &str) {
+        wait_until(&format!("{knob} is reached"), || self.path(&format!("play/reached-{knob}")).exists());
+    }
+
+    /// The environment of a user who has nothing but a home folder and a PATH.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        let folder = self.path("bin");
+        command.env_clear().env("HOME", &self.home).env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
+        command.current_dir(&self.home).stdin(Stdio::null());
+        if is_root() {
+            command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+        }
+        command
+    }
+
+    /// `machine` with these arguments.
+    pub fn machine(&self, args: &[&str]) -> Command {
+        let mut command = self.command(self.path("bin/machine"));
+        command.args(args);
+        command
+    }
+
+    /// Runs `machine` to its end.
+    pub fn run(&self, args: &[&str]) -> Outcome {
+        self.finish(&mut self.machine(args))
+    }
+
+    /// Runs `machine`, which must succeed.
+    pub fn must(&self, args: &[&str]) -> Outcome {
+        let outcome = self.run(args);
+        assert_eq!(outcome.code, 0, "machine {}\n{outcome}", args.join(" "));
+        outcome
+    }
+
+    /// Runs a command to its end.
+    pub fn finish(&self, command: &mut Command) -> Outcome {
+        self.start(command).wait()
+    }
+
+    /// Starts a command in a process group of its own, as a shell does.
+    pub fn start(&self, command: &mut Command) -> Running<'_> {
+        let number = fs::read_dir(self.path("play")).expect("a folder").count();
+        let [stdout, stderr] = ["out", "err"].map(|name| self.path(&format!("play/{name}{number}")));
+        command.stdout(File::create(&stdout).expect("a file")).stderr(File::create(&stderr).expect("a file"));
+        let child = command.process_group(0).spawn().expect("started");
+        Running { world: self, child, stdout, stderr }
+    }
+
+    /// What the scripted programs noted since the last call, raw.
+    pub fn log_taken(&self) -> String {
+        let log = self.path("play/log");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        put(&log, b"");
+        give_away(&log);
+        text
+    }
+
+    /// What was effected since the last call, in order, one line a program.
+    pub fn effects(&self) -> String {
+        self.mask.apply(&crate::effects::describe(&self.log_taken()))
+    }
+
+    /// How often a program was called since the last look.
+    pub fn calls(&self) -> Vec<String> {
+        self.log_taken().lines().map(|line| line.split(' ').next().unwrap_or_default().to_string()).collect()
+    }
+
+    /// Masks a text of this world.
+    pub fn mask(&self, text: &str) -> String {
+        self.mask.apply(text)
+    }
+
+    /// Everything below the home folder: mode, path, size or target.
+    pub fn tree(&self) -> String {
+        let mut lines = Vec::new();
+        list(&self.home, &self.home, &mut lines);
+        lines.sort();
+        lines.concat()
+    }
+
+    fn processes(&self) -> Vec<i32> {
+        let mut files = Vec::new();
+        find_pids(&self.home, &mut files);
+        files.iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
+    }
+
+    /// Kills what plays one half of a running machine, as a crash of the host would.
+    pub fn kill(&self, below: &str) {
+        let pid: i32 = self.read(below).trim().parse().expect("a pid");
+        let pid = Pid::from_raw(pid).expect("a pid");
+        kill_process(pid, Signal::KILL).expect("killed");
+        wait_until("it is gone", || rustix::process::test_kill_process(pid).is_err());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let own = self.root.path().display().to_string();
+        for pid in self.processes() {
+            // Only what names this very test's folder on its command line.
+            let ps = Command::new("ps").args(["-ww", "-o", "args=", "-p", &pid.to_string()]).output();
+            let line = ps.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
+            if let (true, Some(pid)) = (line.contains(&own), Pid::from_raw(pid)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has said something on stderr.
+    pub fn wait_for(&self, words: &str) {
+        wait_until(&format!("it says `{words}`"), || {
+            fs::read_to_string(&self.stderr).is_ok_and(|text| text.contains(words))
+        });
+    }
+
+    /// Presses Ctrl-C: the whole group in the foreground gets the signal.
+    pub fn interrupt(&self) {
+        let group = Pid::from_child(&self.child);
+        kill_process_group(group, Signal::INT).expect("a group");
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Outcome {
+        let mut status = None;
+        wait_until("the program ends", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        let read = |path: &Path| self.world.mask(&String::from_utf8_lossy(&fs::read(path).expect("output")));
+        let (stdout, stderr) = (read(&self.stdout), read(&self.stderr));
+        Outcome { code: code_of(status.expect("ended")), stdout, stderr }
+    }
+}
+
+/// The port of a machine is really free or taken for everybody on this computer: tests that take one are alone.
+fn lock_ports(alone: bool) -> File {
+    let file = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-ports")).expect("a file");
+    if alone { file.lock() } else { file.lock_shared() }.expect("a lock");
+    file
+}
+
+/// Links to a file, or copies it where the unprivileged user cannot go.
+fn lend(from: &Path, to: &Path) {
+    let is_open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+    if !is_root() || from.ancestors().all(is_open) {
+        symlink(from, to).expect("a link");
+    } else {
+        fs::copy(from, to).expect("copied");
+    }
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
+}
+
+fn give_away(path: &Path) {
+    if is_root() {
+        chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("given away");
+    }
+}
+
+fn list(folder: &Path, home: &Path, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let below = path.strip_prefix(home).expect("below").display().to_string();
+        let metadata = fs::symlink_metadata(&path).expect("metadata");
+        let mode = metadata.permissions().mode() & 0o777;
+        if metadata.is_dir() {
+            lines.push(format!("{mode:o} {below}/\n"));
+            list(&path, home, lines);
+        } else {
+            let mut text = String::new();
+            let _ = File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
+            let digest = text.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+            lines.push(format!("{mode:o} {below} {digest:x}\n"));
+        }
+    }
+}
+
+fn find_pids(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find_pids(&path, files);
+        } else if path.extension().is_some_and(|ending| ending == "pid") {
+            files.push(path);
+        }
+    }
+}
