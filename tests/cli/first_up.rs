@@ -4,13 +4,14 @@ use insta::assert_snapshot;
 
 use crate::world::World;
 
-/// One project without repositories, repository checks or the long profile.
+/// One project without repositories, for tests that need not see more.
 pub const BARE: &str = "[hello]\n";
 
 #[test]
 fn the_first_command_a_newcomer_types_works() {
     let world = World::new();
-    assert_snapshot!(world.run(&["up", "hello"]), @"
+    let outcome = world.run(&["up", "hello"]);
+    assert_snapshot!(outcome, @"
     exit code 0
     --- stderr
     wrote project `hello` (an empty project) to `~/.config/machine/projects.toml`
@@ -54,7 +55,33 @@ fn the_first_command_a_newcomer_types_works() {
     ssh close master
     ssh open master, agent lent
     ");
-    assert_snapshot!(world.read(".ssh/config"), @"Include config.d/machine");
+    assert_eq!(world.read(".ssh/config"), "Include config.d/machine\n");
+    assert!(world.read(".config/machine/projects.toml").contains("\n[hello]\n"));
+    assert!(world.read(".config/machine/provision.toml").contains("\n#base = true\n"));
+}
+
+#[test]
+fn up_on_a_running_unchanged_machine_is_one_limactl() {
+    let world = World::new();
+    world.configure(BARE);
+    world.must(&["up", "hello"]);
+    world.effects();
+    assert_snapshot!(world.run(&["up", "hello"]), @"
+    exit code 0
+    --- stderr
+    hello is ready.   machine ssh hello
+    ");
+    assert_snapshot!(world.effects(), @"
+    git who commits
+    limactl list
+    ");
+}
+
+#[test]
+fn editors_find_the_machine_by_its_host_block() {
+    let world = World::new();
+    world.configure(BARE);
+    world.must(&["up", "hello"]);
     assert_snapshot!(world.mask(&world.read(".ssh/config.d/machine")), @r#"
     # Written by machine: one block a machine. Changes are overwritten; `machine uninstall` removes it.
 
@@ -81,21 +108,4 @@ fn the_first_command_a_newcomer_types_works() {
       PermitLocalCommand no
       SendEnv -*
     "#);
-}
-
-#[test]
-fn up_on_a_running_unchanged_machine_is_one_limactl() {
-    let world = World::new();
-    world.configure(BARE);
-    world.must(&["up", "hello"]);
-    world.effects();
-    assert_snapshot!(world.run(&["up", "hello"]), @"
-    exit code 0
-    --- stderr
-    hello is ready.   machine ssh hello
-    ");
-    assert_snapshot!(world.effects(), @"
-    git who commits
-    limactl list
-    ");
 }

@@ -6,8 +6,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test starts the program under test and reads its own surroundings")]
 
+mod dry_run;
 mod effects;
 mod first_up;
+mod lima_trouble;
+mod list;
 mod mask;
 mod outcome;
+mod up_again;
 mod world;

@@ -19,9 +19,16 @@ impl Mask {
     /// The text with everything masked.
     pub fn apply(&self, text: &str) -> String {
         let named = self.0.iter().fold(text.to_string(), |text, (path, name)| text.replace(path, name));
-        let named = named.replace("ssh ready, software emulation", "ssh ready");
+        let named = named.replace("ssh ready, software emulation", "ssh ready").replace(&launcher_variable(), "");
         named.lines().map(|line| mask_times(&mask_words(line)) + "\n").collect()
     }
+}
+
+/// What tells Lima to run us as QEMU: on Linux only, and with the processor's name in it.
+fn launcher_variable() -> String {
+    let arch = std::env::consts::ARCH;
+    let name = arch.to_uppercase();
+    format!("QEMU_SYSTEM_{name}=~/.local/share/machine/launcher/bin/qemu-system-{arch} ")
 }
 
 /// Digests, uuids, ports, process ids.
@@ -48,7 +55,8 @@ fn mask_word<'w>(word: &'w str, before: &str) -> &'w str {
         32 | 64 | 128 if is_hex => "HASH",
         5 if number.is_some_and(|port| (20_000..30_000).contains(&port)) => "PORT",
         _ if number.is_some() && before.ends_with("process ") => "PID",
-        _ if number.is_some() && before.ends_with("ms\": ") => "0",
+        _ if number.is_some() && before.ends_with("<<'") => "N",
+        _ if number.is_some_and(|milliseconds| milliseconds > 0) && before.ends_with("ms\": ") => "N",
         _ => word,
     }
 }

@@ -1,0 +1,109 @@
+//! `--dry-run` prints the very commands and changes nothing.
+
+use insta::assert_snapshot;
+
+use crate::first_up::BARE;
+use crate::world::World;
+
+/// Runs with `--dry-run` and makes sure that nothing below the home folder changed but Lima's remembered version.
+fn dry(world: &World, args: &[&str]) -> String {
+    let before = world.tree();
+    let args: Vec<&str> = args.iter().copied().chain(["--dry-run"]).collect();
+    let outcome = world.run(&args).to_string();
+    assert_eq!(world.tree(), before, "{args:?} changed something");
+    outcome
+}
+
+#[test]
+fn up_from_nothing() {
+    let world = World::new();
+    world.configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"npm ci\"]\n");
+    assert_snapshot!(dry(&world, &["up", "blog"]), @"");
+    assert_snapshot!(world.effects(), @"");
+}
+
+#[test]
+fn up_of_a_project_that_is_not_written_down() {
+    let world = World::new();
+    assert_snapshot!(dry(&world, &["up", "hello"]), @"
+    exit code 2
+    --- stderr
+    error: the project `hello` is not written down yet, and --dry-run writes nothing
+    hint: it would go into `~/.config/machine/projects.toml`
+    ");
+    assert_eq!(world.effects(), "");
+}
+
+#[test]
+fn verbs_on_a_machine() {
+    let world = World::new();
+    world.configure(BARE);
+    world.must(&["up", "hello"]);
+    world.effects();
+    assert_snapshot!(dry(&world, &["up", "hello"]), @"
+    exit code 0
+    --- stdout
+    # hello: ready, nothing to do
+    ");
+    assert_snapshot!(dry(&world, &["down", "hello"]), @"
+    exit code 0
+    --- stdout
+    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' stop hello
+    ");
+    assert_snapshot!(dry(&world, &["destroy", "hello"]), @"
+    exit code 0
+    --- stdout
+    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' stop hello
+    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' delete -f hello
+    ");
+    assert_snapshot!(dry(&world, &["uninstall"]), @"
+    exit code 0
+    --- stdout
+    # would remove `Include config.d/machine` from `~/.ssh/config`
+    # would remove `~/.ssh/config.d/machine`
+    # would remove `~/.local/share/machine/launcher`
+    --- stderr
+    machines stay, with the work in them: hello (`machine destroy NAME` deletes one)
+    these folders stay; delete them when you no longer need what is in them:
+      ~/.local/share/machine
+      ~/.local/state/machine
+      ~/.config/machine
+    the program itself is your package manager's: `brew uninstall machine`, or `cargo uninstall machine`
+    ");
+    assert_snapshot!(world.effects(), @"
+    git who commits
+    limactl list
+    ");
+    let lima = world.run(&["lima", "--dry-run", "--", "list", "-q"]).to_string();
+    assert_snapshot!(lima, @"
+    exit code 0
+    --- stdout
+    LIMA_HOME=~/.local/share/machine/lima limactl list -q
+    ");
+    world.must(&["down", "hello"]);
+    assert_snapshot!(dry(&world, &["up", "hello"]), @r#"
+    exit code 0
+    --- stdout
+    # boot
+    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' hello
+    ssh -F ~/.local/share/machine/s/ID/config -o 'ControlMaster=yes' -o 'ControlPersist=600' -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    # provision
+    # only the steps that the guest has no stamp of:
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
+    # repos
+    # ssh
+    # write `~/.ssh/config.d/machine`
+    "#);
+}
+
+#[test]
+fn init_names_the_files_and_writes_none() {
+    let world = World::new();
+    let printed = dry(&world, &["init"]);
+    assert!(printed.starts_with("exit code 0\n--- stdout\n# would write `~/.config/machine/projects.toml`:\n"), "{printed}");
+    assert!(printed.contains("\n# would write `~/.config/machine/provision.toml`:\n"), "{printed}");
+    assert_eq!(world.effects(), "");
+}
