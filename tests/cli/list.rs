@@ -121,6 +121,8 @@ fn a_machine_without_a_project_is_an_orphan() {
     PROJECT  STATE    CPUS  MEMORY  DISK    USED    SESSIONS  LAST USED
     hello    stopped  2     4 GiB   40 GiB  U  0         just now
     other    none     2     4 GiB   40 GiB  -       0         -
+    --- stderr
+    hello: its project is gone from the configuration; delete it: `machine destroy hello`
     ");
 }
 

@@ -6,9 +6,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test starts the program under test and reads its own surroundings")]
 
+mod destroy;
 mod dry_run;
 mod effects;
 mod first_up;
+mod interrupts;
 mod lima_trouble;
 mod list;
 mod mask;

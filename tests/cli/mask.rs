@@ -51,6 +51,7 @@ fn mask_word<'w>(word: &'w str, before: &str) -> &'w str {
     let is_hex = word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let number = word.parse::<u32>().ok();
     match word.len() {
+        7 if is_hex && before.ends_with("commit ") => "ID",
         8 if is_hex => "ID",
         32 | 64 | 128 if is_hex => "HASH",
         5 if number.is_some_and(|port| (20_000..30_000).contains(&port)) => "PORT",

@@ -254,7 +254,12 @@ impl World {
         let pid: i32 = self.read(below).trim().parse().expect("a pid");
         let pid = Pid::from_raw(pid).expect("a pid");
         kill_process(pid, Signal::KILL).expect("killed");
-        wait_until("it is gone", || rustix::process::test_kill_process(pid).is_err());
+        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        // Gone, or ended and not yet fetched by the system's first process.
+        wait_until("it is gone", || {
+            rustix::process::test_kill_process(pid).is_err()
+                || fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z "))
+        });
     }
 }
 
@@ -289,6 +294,11 @@ impl Running<'_> {
     pub fn interrupt(&self) {
         let group = Pid::from_child(&self.child);
         kill_process_group(group, Signal::INT).expect("a group");
+    }
+
+    /// Kills it without a word, and nothing it started.
+    pub fn kill(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).expect("killed");
     }
 
     /// Waits for its end.

@@ -22,8 +22,16 @@ open(STDIN, '<', '/dev/null');
 open(STDOUT, '>', '/dev/null');
 open(STDERR, '>', '/dev/null');
 local $SIG{TERM} = sub { unlink $path, "$path.pid"; POSIX::_exit(0); };
+# A process that has ended but that nobody has fetched yet is none.
+sub runs {
+    my ($pid) = @_;
+    return 0 unless kill(0, $pid);
+    open(my $stat, '<', "/proc/$pid/stat") or return 1;
+    return <$stat> !~ /\) Z /;
+}
+
 my $deadline = time + 600;
-while (time < $deadline && kill(0, $pid_of_guest)) {
+while (time < $deadline && runs($pid_of_guest)) {
     my $wanted = '';
     vec($wanted, fileno($server), 1) = 1;
     next unless select($wanted, undef, undef, 0.1) > 0;
