@@ -19,6 +19,7 @@ fn the_first_command_a_newcomer_types_works() {
     ✓ image     image T s
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
+      · the first provisioning takes some minutes (a quarter of an hour under emulation); it happens once
       · guest: session helper, apt settings T s
       · environment: PATH, +1 T s
       · git: no identity configured T s

@@ -6,14 +6,22 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test starts the program under test and reads its own surroundings")]
 
+mod bad_input;
+mod bad_keys;
+mod connect;
 mod destroy;
 mod dry_run;
 mod effects;
+mod files;
 mod first_up;
 mod interrupts;
 mod lima_trouble;
 mod list;
 mod mask;
 mod outcome;
+mod register;
+mod sessions;
+mod setup;
+mod ssh_config;
 mod up_again;
 mod world;
