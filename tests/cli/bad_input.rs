@@ -13,7 +13,7 @@ fn refuse(world: &World, lines: &[&[&str]]) -> String {
         let outcome = world.run(args);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""), "{args:?}\n{outcome}");
         let first = outcome.stderr.lines().next().unwrap_or_default();
-        said += &format!("{}\n    {first}\n", args.join(" "));
+        said.extend([args.join(" ").as_str(), "\n    ", first, "\n"]);
     }
     assert_eq!(world.tree(), before);
     assert_eq!(world.effects(), "");
@@ -24,7 +24,21 @@ fn refuse(world: &World, lines: &[&[&str]]) -> String {
 fn names() {
     let world = World::new();
     world.configure(BARE);
-    let names = ["Blog", "1blog", "-", "a_b", "a.b", "ünïcode", "bl\u{43e}g", "x\ny", "defaults", "bake-x", "list", "", " "];
+    let names = [
+        "Blog",
+        "1blog",
+        "-",
+        "a_b",
+        "a.b",
+        "ünïcode",
+        "bl\u{43e}g",
+        "x\ny",
+        "defaults",
+        "bake-x",
+        "list",
+        "",
+        " ",
+    ];
     let lines: Vec<[&str; 3]> = names.iter().map(|name| ["up", "--", name]).collect();
     let lines: Vec<&[&str]> = lines.iter().map(<[&str; 3]>::as_slice).collect();
     assert_snapshot!(refuse(&world, &lines), @r#"
@@ -68,10 +82,23 @@ fn options() {
     let world = World::new();
     world.configure(BARE);
     let lines: [&[&str]; 17] = [
-        &["frobnicate"], &["upp", "hello"], &["up", "--frob"], &["up", "hello", "--dry-runn"], &["ssh", "a", "b"],
-        &["run", "hello", "-t", "-T", "--", "ls"], &["down", "hello", "--all"], &["destroy"], &["destroy", "a", "b"],
-        &["init", "--name", "x"], &["completions"], &["completions", "tcsh"], &["lima"], &["connect"],
-        &["list", "hello"], &["--config"], &["list", "--config", "/no/such/folder"],
+        &["frobnicate"],
+        &["upp", "hello"],
+        &["up", "--frob"],
+        &["up", "hello", "--dry-runn"],
+        &["ssh", "a", "b"],
+        &["run", "hello", "-t", "-T", "--", "ls"],
+        &["down", "hello", "--all"],
+        &["destroy"],
+        &["destroy", "a", "b"],
+        &["init", "--name", "x"],
+        &["completions"],
+        &["completions", "tcsh"],
+        &["lima"],
+        &["connect"],
+        &["list", "hello"],
+        &["--config"],
+        &["list", "--config", "/no/such/folder"],
     ];
     assert_snapshot!(refuse(&world, &lines), @"
     frobnicate

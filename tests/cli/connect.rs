@@ -60,8 +60,7 @@ fn a_machine_put_down_by_hand_stays_down() {
     ");
     assert_snapshot!(world.effects(), @"limactl list");
     world.must(&["run", "hello", "--", "true"]);
-    world.kill(".local/share/machine/lima/hello/qemu.pid");
-    world.kill(".local/share/machine/lima/hello/ha.pid");
+    world.crash("hello");
     world.effects();
     // Nobody listens on the port here; that it got so far is what counts.
     let outcome = world.run(&["connect", "hello"]);
@@ -72,8 +71,7 @@ fn a_machine_put_down_by_hand_stays_down() {
 #[test]
 fn a_crashed_machine_is_woken() {
     let world = listening();
-    world.kill(".local/share/machine/lima/hello/qemu.pid");
-    world.kill(".local/share/machine/lima/hello/ha.pid");
+    world.crash("hello");
     let (heard, said, code) = talk(&world, "again\n");
     assert_eq!((heard.as_str(), code), ("hello from the guest\nAGAIN\n", Some(0)), "{said}");
     assert_snapshot!(said, @"✓ boot      ssh ready T s");

@@ -17,7 +17,8 @@ fn ready() -> World {
 
 /// Makes the clone in the guest dirty.
 fn dirty(world: &World) {
-    let script = "echo draft >notes.md && git -c user.name=n -c user.email=e commit -q --allow-empty -m 'my work'";
+    let script =
+        "echo draft >notes.md && git -c user.name=n -c user.email=e commit -q --allow-empty -m 'my work'";
     world.must(&["run", "blog", "--", "bash", "-c", script]);
     world.effects();
 }

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use crate::first_up::BARE;
 use crate::world::World;
 
-/// Runs with `--dry-run` and makes sure that nothing below the home folder changed but Lima's remembered version.
+/// Runs with `--dry-run` and makes sure that nothing below the home folder changed.
 fn dry(world: &World, args: &[&str]) -> String {
     let before = world.tree();
     let args: Vec<&str> = args.iter().copied().chain(["--dry-run"]).collect();
@@ -18,8 +18,42 @@ fn dry(world: &World, args: &[&str]) -> String {
 fn up_from_nothing() {
     let world = World::new();
     world.configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"npm ci\"]\n");
-    assert_snapshot!(dry(&world, &["up", "blog"]), @"");
-    assert_snapshot!(world.effects(), @"");
+    // Lima's version is known from now on.
+    world.must(&["doctor"]);
+    world.effects();
+    assert_snapshot!(dry(&world, &["up", "blog"]), @r#"
+    exit code 0
+    --- stdout
+    # image
+    # `<world>/image` is there
+    # create
+    ssh-keygen -q -t ed25519 -N '' -C machine-blog -f ~/.local/state/machine/machines/blog/host_key
+    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' create --name blog ~/.local/state/machine/machines/blog/lima.yaml
+    # boot
+    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' blog
+    ssh -F ~/.local/share/machine/s/ID/config -o 'ControlMaster=yes' -o 'ControlPersist=600' -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    # provision
+    # only the steps that the guest has no stamp of:
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # apt: git
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
+    # repos
+    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' guest -- '/usr/local/lib/machine/session WORDS'  # git clone git@github.com:you/blog.git, unless it is there
+    ssh -F ~/.local/share/machine/s/ID/config -T guest -- '/usr/local/lib/machine/session WORDS'  # setup of blog
+    # ssh
+    # write `~/.ssh/config.d/machine`
+    "#);
+    assert_snapshot!(world.effects(), @"git who commits");
+}
+
+#[test]
+fn not_even_limas_version_is_remembered() {
+    let world = World::new();
+    world.configure(BARE);
+    let printed = dry(&world, &["up", "hello"]);
+    assert!(printed.starts_with("exit code 0\n--- stdout\n# image\n"), "{printed}");
 }
 
 #[test]
@@ -74,6 +108,14 @@ fn verbs_on_a_machine() {
     git who commits
     limactl list
     ");
+}
+
+#[test]
+fn a_start_and_a_call_of_lima() {
+    let world = World::new();
+    world.configure(BARE);
+    world.must(&["up", "hello"]);
+    world.effects();
     let lima = world.run(&["lima", "--dry-run", "--", "list", "-q"]).to_string();
     assert_snapshot!(lima, @"
     exit code 0
@@ -103,7 +145,10 @@ fn verbs_on_a_machine() {
 fn init_names_the_files_and_writes_none() {
     let world = World::new();
     let printed = dry(&world, &["init"]);
-    assert!(printed.starts_with("exit code 0\n--- stdout\n# would write `~/.config/machine/projects.toml`:\n"), "{printed}");
+    assert!(
+        printed.starts_with("exit code 0\n--- stdout\n# would write `~/.config/machine/projects.toml`:\n"),
+        "{printed}"
+    );
     assert!(printed.contains("\n# would write `~/.config/machine/provision.toml`:\n"), "{printed}");
     assert_eq!(world.effects(), "");
 }

@@ -13,7 +13,9 @@ pub fn describe(log: &str) -> String {
 fn describe_call(line: &str) -> Option<String> {
     let (program, rest) = line.split_once(' ').unwrap_or((line, ""));
     match program {
-        "limactl" => Some(line.replace("--tty=false --log-format=json ", "").replace(" --format {{json .}}", "")),
+        "limactl" => {
+            Some(line.replace("--tty=false --log-format=json ", "").replace(" --format {{json .}}", ""))
+        }
         "ssh" => describe_ssh(rest),
         "git" => Some(describe_git(rest)),
         _ => Some(line.to_string()),
@@ -42,7 +44,8 @@ fn describe_ssh(rest: &str) -> Option<String> {
         _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
         _ if last.contains("systemd-run") => None,
         _ => {
-            let word = last.strip_prefix("/usr/local/lib/machine/session ").unwrap_or_else(|| panic!("{rest}"));
+            let word =
+                last.strip_prefix("/usr/local/lib/machine/session ").unwrap_or_else(|| panic!("{rest}"));
             Some(format!("ssh session{terminal}{lent}: {}", describe_session(word)))
         }
     }

@@ -20,10 +20,14 @@ fn modes_do_not_depend_on_the_umask() {
         assert_eq!(outcome.code, 0, "{outcome}");
         let tree = world.tree();
         // Lima's own files are its business; they lie below a folder that only the user may enter.
-        let of_lima = |path: &str| path.starts_with(".local/share/machine/lima/") && !path.ends_with("lima.yaml");
+        let of_lima =
+            |path: &str| path.starts_with(".local/share/machine/lima/") && !path.ends_with("lima.yaml");
         let ours = tree.lines().filter_map(|line| line.split_once(' ')).filter(|(_, rest)| {
             let path = rest.split(' ').next().unwrap_or_default();
-            !of_lima(path) && !path.contains("/mux") && !path.starts_with(".config/") && !path.contains("/bin/qemu")
+            !of_lima(path)
+                && !path.contains("/mux")
+                && !path.starts_with(".config/")
+                && !path.contains("/bin/qemu")
         });
         let loose: Vec<_> = ours.filter(|(mode, _)| *mode != "600" && *mode != "700").collect();
         // The folders above ours are the system's own, made when they were missing.
@@ -58,7 +62,10 @@ fn without_a_home_nothing_is_guessed() {
         // Then the account's own folder counts, and nobody has one.
         let outcome = world.finish(world.machine(&["up", "hello"]).env_remove("HOME"));
         assert_eq!(outcome.code, 1, "{outcome}");
-        assert!(outcome.stderr.contains("failed to make the folder `/nonexistent/.config/machine`"), "{outcome}");
+        assert!(
+            outcome.stderr.contains("failed to make the folder `/nonexistent/.config/machine`"),
+            "{outcome}"
+        );
     }
     assert_eq!(world.effects(), "");
 }
@@ -66,8 +73,15 @@ fn without_a_home_nothing_is_guessed() {
 #[test]
 fn a_read_only_home_is_named() {
     let world = World::new();
-    fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o555)).expect("mode");
-    fs::set_permissions(world.home(".config/machine"), fs::Permissions::from_mode(0o555)).expect("mode");
+    fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o500)).expect("mode");
+    fs::set_permissions(world.home(".config/machine"), fs::Permissions::from_mode(0o500)).expect("mode");
+    assert_snapshot!(world.run(&["up", "hello"]), @r#"
+    exit code 1
+    --- stderr
+    error: failed to write `~/.config/machine/projects.toml`
+    caused by: Permission denied (os error 13) at path "~/.config/machine/.tmp-X"
+    "#);
+    fs::set_permissions(world.home(".config/machine"), fs::Permissions::from_mode(0o700)).expect("mode");
     assert_snapshot!(world.run(&["up", "hello"]), @"
     exit code 1
     --- stderr
@@ -75,7 +89,9 @@ fn a_read_only_home_is_named() {
     error: failed to make the folder `~/.local/state/machine/locks`
     caused by: Permission denied (os error 13)
     ");
-    fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o755)).expect("mode");
+    fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o700)).expect("mode");
+    world.write(".config/machine/provision.toml", "base = false\n");
+    world.must(&["up", "hello"]);
 }
 
 #[test]
@@ -111,7 +127,15 @@ fn a_reader_that_went_away_is_no_error() {
     let world = World::new();
     world.configure(BARE);
     world.must(&["up", "hello"]);
-    for args in [&["list"][..], &["list", "--json"], &["--help"], &["man"], &["completions", "zsh"], &["up", "--json"], &["doctor"]] {
+    for args in [
+        &["list"][..],
+        &["list", "--json"],
+        &["--help"],
+        &["man"],
+        &["completions", "zsh"],
+        &["up", "--json"],
+        &["doctor"],
+    ] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = world.machine(args).stdout(writer).stderr(Stdio::piped()).output().expect("started");
@@ -141,7 +165,10 @@ fn what_a_failing_step_prints_cannot_steer_the_terminal() {
     world.configure(BARE);
     world.knob("fail-step", "ssh_known_hosts");
     let outcome = world.run(&["up", "hello"]);
-    assert!(!outcome.stderr.contains('\u{1b}') && outcome.stderr.contains("E: Unable to locate package\n"), "{outcome}");
+    assert!(
+        !outcome.stderr.contains('\u{1b}') && outcome.stderr.contains("E: Unable to locate package\n"),
+        "{outcome}"
+    );
     let logs = fs::read_dir(world.home(".local/state/machine/machines/hello/logs")).expect("logs").count();
     assert_eq!(logs, 3);
 }
@@ -151,7 +178,10 @@ fn nothing_of_the_hosts_environment_reaches_a_child() {
     let world = World::new();
     world.configure(BARE);
     let mut command = world.machine(&["up", "hello"]);
-    command.env("CANARY_TOKEN", "canary-7c1").env("https_proxy", "http://user:canary-7c1@proxy").env("LD_LIBRARY_PATH", "/x");
+    command
+        .env("CANARY_TOKEN", "canary-7c1")
+        .env("https_proxy", "http://user:canary-7c1@proxy")
+        .env("LD_LIBRARY_PATH", "/x");
     assert_eq!(world.finish(&mut command).code, 0);
     let mut command = world.machine(&["run", "hello", "--", "env"]);
     assert!(!world.finish(command.env("CANARY_TOKEN", "canary-7c1")).stdout.contains("canary"));

@@ -154,7 +154,8 @@ fn while_it_waits_for_another() {
 fn of_a_session_ends_it_with_130() {
     let world = configured();
     world.must(&["up", "hello"]);
-    let running = world.start(&mut world.machine(&["run", "hello", "--", "sh", "-c", "echo started >&2; sleep 60"]));
+    let running =
+        world.start(&mut world.machine(&["run", "hello", "--", "sh", "-c", "echo started >&2; sleep 60"]));
     running.wait_for("started");
     assert_eq!(interrupted(running).code, 130);
 }
@@ -191,7 +192,10 @@ fn no_wait_is_busy_at_once() {
         let args: Vec<&str> = verb.iter().copied().chain(["--no-wait"]).collect();
         let outcome = world.run(&args);
         assert_eq!(outcome.code, 4, "{args:?}\n{outcome}");
-        assert!(outcome.stderr.contains("`hello` is busy: `machine up hello (process PID)` is at work on it"), "{outcome}");
+        assert!(
+            outcome.stderr.contains("`hello` is busy: `machine up hello (process PID)` is at work on it"),
+            "{outcome}"
+        );
     }
     assert_snapshot!(world.run(&["up", "hello", "--no-wait"]), @"
     exit code 4

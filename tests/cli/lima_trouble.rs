@@ -6,7 +6,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 
 use crate::first_up::BARE;
-use crate::world::World;
+use crate::world::{World, skip};
 
 /// A world with the project `hello` and no machine.
 fn configured() -> World {
@@ -26,9 +26,10 @@ fn stopped() -> World {
 
 #[test]
 fn a_missing_lima_is_told_with_what_to_install() {
-    let folders = ["/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
+    let folders =
+        ["/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
     if folders.iter().any(|folder| Path::new(folder).join("limactl").exists()) {
-        eprintln!("skipped: this computer has a limactl where the program always looks");
+        skip("this computer has a limactl where the program always looks");
         return;
     }
     let world = configured();
@@ -86,14 +87,15 @@ fn a_lima_without_a_version_is_accepted_on_request_only() {
         ");
     }
     let computer = world.read(".config/machine/config.toml");
-    world.write(".config/machine/config.toml", format!("{computer}\n[lima]\naccept_unknown_version = true\n"));
+    world
+        .write(".config/machine/config.toml", format!("{computer}\n[lima]\naccept_unknown_version = true\n"));
     world.must(&["up", "hello"]);
 }
 
 #[test]
 fn a_missing_qemu_is_told() {
     if !cfg!(target_os = "linux") || Path::new("/usr/bin/qemu-system-x86_64").exists() {
-        eprintln!("skipped: this computer has a QEMU where the program always looks");
+        skip("this computer has a QEMU where the program always looks");
         return;
     }
     let world = configured();
@@ -187,6 +189,8 @@ fn a_failed_create_leaves_nothing_behind() {
         let left = world.tree();
         assert!(!left.contains("lima/hello"), "{left}");
         assert!(!left.contains("lima.yaml"), "{left}");
+        let listed = world.run(&["list", "--json"]);
+        assert!(listed.stdout.contains("\"state\": \"unfinished\""), "{listed}");
         world.release(knob);
         world.must(&["up", "hello"]);
     }

@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 
 use crate::first_up::BARE;
-use crate::world::{World, is_root};
+use crate::world::{World, is_root, skip};
 
 /// Copies the machine `hello` under other names, as if each had been created.
 fn multiply(world: &World, names: &[String]) {
@@ -15,13 +15,14 @@ fn multiply(world: &World, names: &[String]) {
     for name in names {
         let uuid = format!("{:032x}", name.len() * 7919 + usize::from(name.as_bytes()[1]));
         let record: serde_json::Value = serde_json::from_str(&record).expect("a record");
-        let record = serde_json::json!({"name": name, "uuid": uuid}).as_object().expect("an object").iter().fold(
-            record,
-            |mut record, (key, value)| {
+        let record = serde_json::json!({"name": name, "uuid": uuid})
+            .as_object()
+            .expect("an object")
+            .iter()
+            .fold(record, |mut record, (key, value)| {
                 record[key] = value.clone();
                 record
-            },
-        );
+            });
         world.write(&format!("{state}/{name}/machine.json"), record.to_string());
         world.write(&format!("{lima}/{name}/lima.yaml"), &yaml);
         world.write(&format!("{lima}/{name}/disk"), "a disk");
@@ -32,8 +33,7 @@ fn multiply(world: &World, names: &[String]) {
 fn ten_machines_are_one_limactl() {
     let world = World::new();
     let names: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
-    let tables: String = names.iter().map(|name| format!("[{name}]\ncpus = 1\n")).collect();
-    world.configure(&format!("{BARE}{tables}[unborn]\n"));
+    world.configure(&format!("{BARE}[{}]\n[unborn]\n", names.join("]\n[")));
     world.must(&["up", "hello"]);
     multiply(&world, &names);
     world.log_taken();
@@ -229,14 +229,17 @@ fn manual_pages_are_written_one_a_command() {
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert!(names.contains(&"machine.1".to_string()) && names.contains(&"machine-up.1".to_string()), "{names:?}");
+    assert!(
+        names.contains(&"machine.1".to_string()) && names.contains(&"machine-up.1".to_string()),
+        "{names:?}"
+    );
     assert!(!names.iter().any(|name| name.contains("connect")), "{names:?}");
 }
 
 #[test]
 fn root_is_refused_with_the_reason() {
     if !is_root() {
-        eprintln!("skipped: only root can be refused");
+        skip("only root can be refused");
         return;
     }
     let world = World::new();

@@ -4,7 +4,10 @@
 //! Output is asserted whole, as the reader sees it: exit code, stdout and stderr in one inline snapshot, with temporary
 //! paths, times and random names masked. Beside it stands what was effected, in order.
 
-#![expect(clippy::disallowed_methods, reason = "a test starts the program under test and reads its own surroundings")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program under test and reads its own surroundings"
+)]
 
 mod bad_input;
 mod bad_keys;
@@ -14,6 +17,7 @@ mod dry_run;
 mod effects;
 mod files;
 mod first_up;
+mod identity;
 mod interrupts;
 mod lima_trouble;
 mod list;
@@ -23,5 +27,6 @@ mod register;
 mod sessions;
 mod setup;
 mod ssh_config;
+mod terminal;
 mod up_again;
 mod world;

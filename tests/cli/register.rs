@@ -36,12 +36,21 @@ fn a_repository_is_registered_with_yes_and_not_without() {
     world.effects();
     let outcome = inside(&world, &["up", "--yes"]);
     assert_eq!(outcome.code, 0, "{outcome}");
-    assert!(outcome.stderr.starts_with("wrote project `blog` (you/blog) to `~/.config/machine/projects.toml`\n"), "{outcome}");
+    assert!(
+        outcome.stderr.starts_with("wrote project `blog` (you/blog) to `~/.config/machine/projects.toml`\n"),
+        "{outcome}"
+    );
     let text = world.read(".config/machine/projects.toml");
-    assert!(text.contains("\n[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nprofiles = [\"rust\"]\n"), "{text}");
+    assert!(
+        text.contains("\n[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nprofiles = [\"rust\"]\n"),
+        "{text}"
+    );
     // From now on the folder is enough.
     assert_eq!(inside(&world, &["up"]).stderr, "blog is ready.   machine ssh blog\n");
-    assert_eq!(inside(&world, &["run", "--", "pwd"]).stdout.lines().next().map(|line| line.ends_with("/code/blog")), Some(true));
+    assert_eq!(
+        inside(&world, &["run", "--", "pwd"]).stdout.lines().next().map(|line| line.ends_with("/code/blog")),
+        Some(true)
+    );
 }
 
 #[test]
@@ -57,11 +66,17 @@ fn an_address_is_registered() {
     let world = World::new();
     world.write(".config/machine/provision.toml", "base = false\n");
     let outcome = world.must(&["up", "git@github.com:you/blog.git"]);
-    assert!(outcome.stderr.starts_with("wrote project `blog` (you/blog) to `~/.config/machine/projects.toml`\n"), "{outcome}");
+    assert!(
+        outcome.stderr.starts_with("wrote project `blog` (you/blog) to `~/.config/machine/projects.toml`\n"),
+        "{outcome}"
+    );
     assert!(outcome.stderr.contains("✓ repos     you/blog → ~/code/blog T s\n"), "{outcome}");
     let text = world.read(".config/machine/projects.toml");
     // The same address, however written, is the same project.
-    assert_eq!(world.must(&["up", "ssh://git@github.com/you/blog"]).stderr, "blog is ready.   machine ssh blog\n");
+    assert_eq!(
+        world.must(&["up", "ssh://git@github.com/you/blog"]).stderr,
+        "blog is ready.   machine ssh blog\n"
+    );
     assert_eq!(world.read(".config/machine/projects.toml"), text);
     assert_snapshot!(world.run(&["up", "git@github.com:me/blog.git"]), @"
     exit code 2
@@ -75,8 +90,14 @@ fn an_address_is_registered() {
 fn hostile_addresses_are_refused_and_nothing_is_written() {
     let world = World::new();
     let addresses = [
-        "ext::sh -c id", "http://github.com/you/blog", "file:///etc", "../blog", "-oProxyCommand=x:y",
-        "https://you:hunter2@github.com/you/blog", "git@github.com:", "git@-x:you/blog",
+        "ext::sh -c id",
+        "http://github.com/you/blog",
+        "file:///etc",
+        "../blog",
+        "-oProxyCommand=x:y",
+        "https://you:hunter2@github.com/you/blog",
+        "git@github.com:",
+        "git@-x:you/blog",
     ];
     for address in addresses {
         let outcome = world.run(&["up", "--", address]);
@@ -92,10 +113,13 @@ fn hostile_addresses_are_refused_and_nothing_is_written() {
 fn another_project_keeps_its_comments() {
     let world = with_repository("git@github.com:you/blog.git");
     world.write(".config/machine/projects.toml", "# mine\n[other] # the other one\ncpus = 1\n");
-    let outcome = inside(&world, &["up", "--yes"]);
+    let outcome = inside(&world, &["up", "blog", "--yes"]);
     assert_eq!(outcome.code, 0, "{outcome}");
     let text = world.read(".config/machine/projects.toml");
-    assert!(text.starts_with("# mine\n[other] # the other one\ncpus = 1\n") && text.contains("\n[blog]\n"), "{text}");
+    assert!(
+        text.starts_with("# mine\n[other] # the other one\ncpus = 1\n") && text.contains("\n[blog]\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -145,7 +169,10 @@ fn a_repositorys_own_file_is_found_from_below_it() {
 #[test]
 fn a_repositorys_file_may_not_name_another_host() {
     let world = with_repository("git@github.com:you/blog.git");
-    world.write("src/blog/.machine/projects.toml", "[blog]\nrepos = [\".\", \"git@git.corp:secret/plans.git\"]\n");
+    world.write(
+        "src/blog/.machine/projects.toml",
+        "[blog]\nrepos = [\".\", \"git@git.corp:secret/plans.git\"]\n",
+    );
     assert_snapshot!(inside(&world, &["up"]), @r#"
     exit code 5
     --- stderr

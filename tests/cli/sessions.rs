@@ -33,7 +33,6 @@ fn exit_codes_are_the_commands_own() {
     assert_snapshot!(world.run(&["run", "--", "no-such-program"]), @r#"
     exit code 127
     --- stderr
-    Can't exec "no-such-program": No such file or directory at <bin>/guest-session.pl line 11.
     machine: no-such-program: command not found in the guest
     "#);
     assert_snapshot!(world.effects(), @r#"ssh session, agent lent: "plain" "" "no-such-program""#);
@@ -98,7 +97,6 @@ fn nothing_started_is_125() {
     assert_snapshot!(world.run(&["run", "hello", "--", "echo", &long]), @"
     exit code 125
     --- stderr
-    ✓ boot      ssh ready T s
     error: the command is 133383 bytes long once encoded; the limit is 122880
     hint: pass long input through standard input instead
     ");
@@ -190,14 +188,15 @@ fn an_unfinished_machine_is_told() {
 #[test]
 fn down_asks_before_it_ends_a_session() {
     let world = ready();
-    let session = world.start(&mut world.machine(&["run", "hello", "--", "sh", "-c", "echo started >&2; sleep 60"]));
+    let session =
+        world.start(&mut world.machine(&["run", "hello", "--", "sh", "-c", "echo started >&2; sleep 60"]));
     session.wait_for("started");
     world.effects();
     assert_snapshot!(world.run(&["down", "hello"]), @"
     exit code 4
     --- stderr
     these sessions are open on `hello`:
-      machine run hello (process PORT)
+      machine run hello (process PID)
     error: `hello` has open sessions
     hint: end them, or: `machine down hello --force`
     ");

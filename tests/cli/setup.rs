@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use crate::first_up::BARE;
 use crate::outcome::Outcome;
-use crate::world::World;
+use crate::world::{World, skip};
 
 /// The lines of a report but those about this computer: its KVM and the shell's PATH.
 fn report(outcome: &Outcome) -> String {
@@ -56,7 +56,7 @@ fn init_here_needs_a_repository_with_a_remote() {
 #[test]
 fn doctor_looks_at_everything_it_needs() {
     if !cfg!(target_os = "linux") {
-        eprintln!("skipped: another report on this system");
+        skip("another report on this system");
         return;
     }
     let world = World::new();
@@ -141,7 +141,11 @@ fn an_image_is_downloaded_verified_and_kept() {
     world.configure(BARE);
     // The digest of the nine bytes that the scripted curl writes: `an image` and no newline.
     let table = |digest: &str| {
-        let of = |arch: &str| format!("[images.debian-13.{arch}]\nlocation = \"https://mirror.example/i.qcow2\"\ndigest = \"sha256:{digest}\"\n");
+        let of = |arch: &str| {
+            format!(
+                "[images.debian-13.{arch}]\nlocation = \"https://mirror.example/i.qcow2\"\ndigest = \"sha256:{digest}\"\n"
+            )
+        };
         format!("accelerator = \"tcg\"\n{}{}", of("amd64"), of("arm64"))
     };
     world.write(".config/machine/config.toml", table(&"0".repeat(64)));

@@ -3,8 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use insta::assert_snapshot;
-
 use crate::first_up::BARE;
 use crate::world::World;
 
@@ -49,7 +47,9 @@ fn a_read_only_file_is_left_and_the_rest_works() {
         let world = with_config("Host *\n");
         fs::set_permissions(world.home(".ssh/config"), fs::Permissions::from_mode(mode)).expect("mode");
         let outcome = world.must(&["up", "hello"]);
-        let warning = format!("warning: will not change `~/.ssh/config`: {why}; put this line at its top yourself: `Include config.d/machine`\n");
+        let warning = format!(
+            "warning: will not change `~/.ssh/config`: {why}; put this line at its top yourself: `Include config.d/machine`\n"
+        );
         assert!(outcome.stderr.contains(&warning), "{outcome}");
         assert_eq!(world.read(".ssh/config"), "Host *\n");
     }
@@ -80,10 +80,12 @@ fn the_real_ssh_reads_the_block() {
     let mut command = world.command("/usr/bin/ssh");
     command.arg("-F").arg(world.home(".ssh/config")).args(["-G", "machine-hello"]);
     // An Include without a folder means the user's own ~/.ssh, by the password file: only an absolute one can be tried.
-    let config = format!("Include {}\n{}", world.home(".ssh/config.d/machine").display(), world.read(".ssh/config"));
+    let config =
+        format!("Include {}\n{}", world.home(".ssh/config.d/machine").display(), world.read(".ssh/config"));
     world.write(".ssh/config", config.replace("Include config.d/machine\n", ""));
     let outcome = world.finish(&mut command);
-    let wanted = ["stricthostkeychecking true", "forwardx11 no", "port PORT", "user dev", "controlmaster false"];
+    let wanted =
+        ["stricthostkeychecking true", "forwardx11 no", "port PORT", "user dev", "controlmaster false"];
     for line in wanted {
         assert!(outcome.stdout.lines().any(|found| found == line), "{line}\n{outcome}");
     }

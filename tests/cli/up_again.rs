@@ -66,11 +66,16 @@ fn a_failed_up_is_a_document_with_its_time() {
     world.knob("fail-start", "");
     let outcome = world.run(&["up", "hello", "--json"]);
     assert_eq!(outcome.code, 1);
-    let document: serde_json::Value = serde_json::from_str(&outcome.stdout.replace(": N", ": 1")).expect("one document");
+    let document: serde_json::Value =
+        serde_json::from_str(&outcome.stdout.replace(": N", ": 1")).expect("one document");
     assert_eq!(document["ready"], false);
     assert!(document["error"].as_str().is_some_and(|text| text.contains("qemu died")), "{document}");
-    let phases: Vec<&str> =
-        document["phases"].as_array().expect("phases").iter().filter_map(|phase| phase["phase"].as_str()).collect();
+    let phases: Vec<&str> = document["phases"]
+        .as_array()
+        .expect("phases")
+        .iter()
+        .filter_map(|phase| phase["phase"].as_str())
+        .collect();
     assert_eq!(phases, ["image", "create", "boot"]);
     assert_ne!(document["ms"], 0);
 }
@@ -139,7 +144,8 @@ fn a_changed_project_runs_what_changed() {
 #[test]
 fn repositories_are_checked_cloned_and_set_up_once() {
     let world = World::new();
-    world.configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo installed >done\"]\n");
+    world
+        .configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo installed >done\"]\n");
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 0
     --- stderr
@@ -240,7 +246,10 @@ fn a_clone_that_fails_leaves_the_rest_to_finish() {
 fn a_refused_repository_stops_before_a_boot() {
     let world = World::new();
     world.configure("[blog]\nrepos = [\"git@github.com:you/blgo.git\"]\n");
-    world.knob("fail-ls-remote", "ERROR: Repository not found.\nfatal: Could not read from remote repository.\n");
+    world.knob(
+        "fail-ls-remote",
+        "ERROR: Repository not found.\nfatal: Could not read from remote repository.\n",
+    );
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 1
     --- stderr
@@ -262,7 +271,10 @@ fn a_refused_repository_stops_before_a_boot() {
 fn an_unreachable_repository_only_warns() {
     let world = World::new();
     world.configure("[blog]\nrepos = [\"https://github.com/you/blog.git\"]\n");
-    world.knob("fail-ls-remote", "fatal: unable to access 'https://github.com/': Could not resolve host: github.com\n");
+    world.knob(
+        "fail-ls-remote",
+        "fatal: unable to access 'https://github.com/': Could not resolve host: github.com\n",
+    );
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 0
     --- stderr

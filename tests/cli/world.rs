@@ -60,6 +60,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Says why a test does nothing on this computer.
+#[expect(clippy::print_stderr, reason = "the harness shows it beside the test's name")]
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Waits until `done`.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -123,12 +129,12 @@ impl World {
 
     /// Makes a folder with all above it, owned by the user.
     pub fn make_folder(&self, path: &Path) {
-        if path.exists() {
-            return;
+        assert!(path.starts_with(self.root.path()), "{}", path.display());
+        let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        for folder in missing.into_iter().rev() {
+            fs::create_dir(folder).expect("a folder");
+            give_away(folder);
         }
-        self.make_folder(path.parent().expect("a parent"));
-        fs::create_dir(path).expect("a folder");
-        give_away(path);
     }
 
     /// Writes a file of the user's below the home folder.
@@ -170,7 +176,10 @@ impl World {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         let folder = self.path("bin");
-        command.env_clear().env("HOME", &self.home).env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
+        command
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
         command.current_dir(&self.home).stdin(Stdio::null());
         if is_root() {
             command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
@@ -249,6 +258,14 @@ impl World {
         files.iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
     }
 
+    /// Kills all that plays a running machine, and waits until its connection is gone.
+    pub fn crash(&self, name: &str) {
+        for half in ["qemu", "ha"] {
+            self.kill(&format!(".local/share/machine/lima/{name}/{half}.pid"));
+        }
+        wait_until("the connection is gone", || !self.tree().contains("/mux "));
+    }
+
     /// Kills what plays one half of a running machine, as a crash of the host would.
     pub fn kill(&self, below: &str) {
         let pid: i32 = self.read(below).trim().parse().expect("a pid");
@@ -269,7 +286,8 @@ impl Drop for World {
         for pid in self.processes() {
             // Only what names this very test's folder on its command line.
             let ps = Command::new("ps").args(["-ww", "-o", "args=", "-p", &pid.to_string()]).output();
-            let line = ps.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
+            let line =
+                ps.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
             if let (true, Some(pid)) = (line.contains(&own), Pid::from_raw(pid)) {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -353,7 +371,8 @@ fn list(folder: &Path, home: &Path, lines: &mut Vec<String>) {
         } else {
             let mut text = String::new();
             let _ = File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
-            let digest = text.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+            let digest =
+                text.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
             lines.push(format!("{mode:o} {below} {digest:x}\n"));
         }
     }
