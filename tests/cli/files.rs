@@ -7,7 +7,8 @@ use std::process::Stdio;
 use insta::assert_snapshot;
 
 use crate::first_up::BARE;
-use crate::world::{World, is_root};
+use crate::folders::is_root;
+use crate::world::World;
 
 #[test]
 fn modes_do_not_depend_on_the_umask() {

@@ -5,7 +5,8 @@ use std::fs;
 use insta::assert_snapshot;
 
 use crate::first_up::BARE;
-use crate::world::{World, is_root, skip};
+use crate::folders::is_root;
+use crate::world::{World, skip};
 
 /// Copies the machine `hello` under other names, as if each had been created.
 fn multiply(world: &World, names: &[String]) {

@@ -17,6 +17,7 @@ mod dry_run;
 mod effects;
 mod files;
 mod first_up;
+mod folders;
 mod identity;
 mod interrupts;
 mod lima_trouble;
