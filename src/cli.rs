@@ -6,26 +6,24 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::commands::{completions, connect, destroy, doctor, down, init, lima, list, man, run, ssh, uninstall, up};
+use crate::commands::{
+    completions, connect, destroy, doctor, down, init, lima, list, man, run, ssh, uninstall, up,
+};
 
 const AFTER_HELP: &str = "\
-Daily:      up, ssh, run, down, list
-Projects:   init, destroy, doctor
-Around it:  completions, man, lima, uninstall
-
 Exit codes:
   0    done
   1    the operation failed
   2    usage or configuration
   3    refused to lose work (see `machine destroy --help`)
-  4    busy: another `machine` holds this project (with --no-wait)
+  4    busy: another `machine` holds this project (with --no-wait), or sessions are open (`down` without a terminal)
   5    configuration not trusted
   125  `machine` failed before the guest command of `run` or `ssh` started; otherwise that command's own code
   130  interrupted
 
 Start with `machine up NAME`, in a git repository or anywhere. `machine man` prints the manual.";
 
-/// A virtual machine of its own for every project: nothing crosses that you did not lend.
+/// The words after `machine`.
 #[derive(Debug, Parser)]
 #[command(name = "machine", version, about, after_help = AFTER_HELP, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -42,7 +40,13 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Folder with projects.toml, instead of the repository's or ~/.config/machine
-    #[arg(long = "config", value_name = "DIR", env = "MACHINE_CONFIG_DIR", hide_env_values = true, global = true)]
+    #[arg(
+        long = "config",
+        value_name = "DIR",
+        env = "MACHINE_CONFIG_DIR",
+        hide_env_values = true,
+        global = true
+    )]
     pub config: Option<PathBuf>,
     /// Print every command that is run
     #[arg(short, long, global = true, conflicts_with = "quiet")]
@@ -95,9 +99,56 @@ pub enum Command {
     Connect(connect::Args),
 }
 
+/// The groups of `--help`, the daily commands first.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Daily", &["up", "ssh", "run", "down", "list"]),
+    ("Projects and this computer", &["init", "destroy", "doctor", "uninstall"]),
+    ("Around it", &["lima", "completions", "man"]),
+];
+
 impl Cli {
-    /// The clap command, for completions and the manual.
-    pub fn for_generators() -> clap::Command {
-        <Self as CommandFactory>::command()
+    /// The clap command, with its commands in groups; clap itself knows one list only.
+    pub fn grouped() -> clap::Command {
+        let command = <Self as CommandFactory>::command();
+        let groups: Vec<String> = GROUPS.iter().map(|(name, verbs)| group(&command, name, verbs)).collect();
+        let template = format!(
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{}\nOptions:\n{{options}}{{after-help}}",
+            groups.join("\n")
+        );
+        command.help_template(template)
+    }
+}
+
+fn group(command: &clap::Command, name: &str, verbs: &[&str]) -> String {
+    let lines = verbs.iter().filter_map(|verb| command.find_subcommand(verb)).map(|verb| {
+        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        let aliases: Vec<&str> = verb.get_visible_aliases().collect();
+        let aliases = if aliases.is_empty() { String::new() } else { format!(" [{}]", aliases.join(", ")) };
+        format!("  {:<12} {about}{aliases}\n", verb.get_name())
+    });
+    format!("{name}:\n{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, GROUPS};
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let command = Cli::grouped();
+        let mut shown: Vec<&str> = command
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .map(clap::Command::get_name)
+            .collect();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
+        shown.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(grouped, shown);
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::grouped().debug_assert();
     }
 }

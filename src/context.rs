@@ -13,8 +13,18 @@ use crate::ssh::Upstream;
 use crate::ui::{Loudness, Ui, log_command};
 
 /// Variables that children see as they are. Nothing else of ours steers `limactl`, `ssh`, `git` or QEMU.
-const PASSED_ON: [&str; 10] =
-    ["HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLORTERM", "XDG_RUNTIME_DIR"];
+const PASSED_ON: [&str; 10] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TERM",
+    "COLORTERM",
+    "XDG_RUNTIME_DIR",
+];
 /// Folders where package managers put programs, for editors that start us without a shell's PATH.
 const PROGRAM_FOLDERS: [&str; 5] =
     ["/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin", "/usr/local/bin", "/usr/bin", "/bin"];
@@ -98,12 +108,15 @@ impl Context {
         Ok(Self {
             cwd,
             host: host()?,
-            ui: Ui::new(options.loudness, options.json, options.yes),
+            ui: Ui::new(options.loudness, options.yes),
             binary: stable_binary(&runner)?,
             runner,
             xdg_config_home: path_variable("XDG_CONFIG_HOME"),
             upstream: Upstream { socket: path_variable("SSH_AUTH_SOCK") },
-            proxies: PROXIES.iter().filter_map(|name| Some(((*name).to_string(), text_variable(name)?))).collect(),
+            proxies: PROXIES
+                .iter()
+                .filter_map(|name| Some(((*name).to_string(), text_variable(name)?)))
+                .collect(),
             folder_variables: moved.filter(|(_, path)| path.is_absolute()).collect(),
             signing_variables: ["GIT_SIGNING_KEY", "OP_SIGNING_KEY_REF", "GIT_SIGNING_PUBKEY_FILE"]
                 .iter()
@@ -128,8 +141,10 @@ pub fn completion_layout() -> Option<Layout> {
 
 fn refuse_root() -> Result<()> {
     if rustix::process::geteuid().is_root() {
-        return Err(Failure::usage("`machine` does not run as root: Lima refuses it, and your keys are not root's")
-            .hint("run it as the user whose projects these are"));
+        return Err(Failure::usage(
+            "`machine` does not run as root: Lima refuses it, and your keys are not root's",
+        )
+        .hint("run it as the user whose projects these are"));
     }
     Ok(())
 }
@@ -146,7 +161,8 @@ fn child_environment(home: &Path) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = passed.filter(|(name, _)| name != "HOME").collect();
     environment.push(("HOME".into(), home.into()));
     let given = variable("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&given).filter(|folder| folder.is_absolute()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&given).filter(|folder| folder.is_absolute()).collect();
     for folder in PROGRAM_FOLDERS.map(PathBuf::from) {
         if !folders.contains(&folder) {
             folders.push(folder);
@@ -161,9 +177,12 @@ fn host() -> Result<Host> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => Arch::Amd64,
         "aarch64" => Arch::Arm64,
-        other => return Err(Failure::usage(format!("no guest image is known for this architecture, `{other}`"))),
+        other => {
+            return Err(Failure::usage(format!("no guest image is known for this architecture, `{other}`")));
+        }
     };
-    let cpus = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    let cpus =
+        std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
     Ok(Host { os, arch, cpus, memory_bytes: crate::process::physical_memory_bytes() })
 }
 

@@ -18,8 +18,10 @@ use crate::failure::{Context, Result};
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let attempt = || -> std::io::Result<()> {
-        let mut file =
-            Builder::new().prefix(".tmp-").permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)?;
+        let mut file = Builder::new()
+            .prefix(".tmp-")
+            .permissions(fs::Permissions::from_mode(mode))
+            .tempfile_in(folder)?;
         // The umask has been at the mode given above.
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
@@ -55,6 +57,11 @@ pub fn ensure_private_folder(path: &Path) -> Result<()> {
     };
     let attempted: std::io::Result<()> = attempt();
     attempted.because(|| format!("failed to make the folder `{}`", path.display()))
+}
+
+/// Lets nobody but its owner use a file or socket, whatever the umask was when it was made.
+pub fn set_private(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
 /// Removes a file; one that is not there is removed already.
@@ -133,7 +140,9 @@ impl Lock {
                 Ok(Ok(lock))
             }
             Err(TryLockError::WouldBlock) => Ok(Err(lock.held())),
-            Err(TryLockError::Error(cause)) => Err(cause).because(|| format!("failed to lock `{}`", path.display())),
+            Err(TryLockError::Error(cause)) => {
+                Err(cause).because(|| format!("failed to lock `{}`", path.display()))
+            }
         }
     }
 
@@ -143,7 +152,9 @@ impl Lock {
         match lock.file.try_lock_shared() {
             Ok(()) => Ok(Ok(lock)),
             Err(TryLockError::WouldBlock) => Ok(Err(lock.held())),
-            Err(TryLockError::Error(cause)) => Err(cause).because(|| format!("failed to lock `{}`", path.display())),
+            Err(TryLockError::Error(cause)) => {
+                Err(cause).because(|| format!("failed to lock `{}`", path.display()))
+            }
         }
     }
 
@@ -160,7 +171,8 @@ impl Lock {
     }
 
     fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
         let file = file.because(|| format!("failed to open `{}`", path.display()))?;
         Ok(Self { file, path: path.to_owned() })
     }

@@ -21,7 +21,10 @@ impl Layout {
     /// Works the folders out; `variable` looks an XDG variable up, relative values are ignored as the standard asks.
     pub fn new(home: &Path, variable: impl Fn(&str) -> Option<PathBuf>) -> Self {
         let folder = |name: &str, default: &str| {
-            variable(name).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(default)).join("machine")
+            variable(name)
+                .filter(|path| path.is_absolute())
+                .unwrap_or_else(|| home.join(default))
+                .join("machine")
         };
         Self {
             home: home.to_owned(),
@@ -64,11 +67,6 @@ impl Layout {
     /// The folder of all machines' state.
     pub fn machines(&self) -> PathBuf {
         self.state.join("machines")
-    }
-
-    /// Host keys that ssh may accept, one line a machine.
-    pub fn known_hosts(&self) -> PathBuf {
-        self.data.join("known_hosts")
     }
 
     /// The file with the `Host machine-…` blocks.

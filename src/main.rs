@@ -24,24 +24,26 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use cli::{Cli, Command};
 use context::{Context, Options};
 use failure::Result;
 use lima::launcher;
-use ui::{Loudness, Ui};
+use ui::{Loudness, print_failure};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let argv0 = PathBuf::from(args.first().cloned().unwrap_or_default());
     if launcher::is_launcher(&argv0) {
         let failure = launcher::launch(&argv0, args.get(1..).unwrap_or_default());
-        Ui::default().failure(&failure);
+        print_failure(&failure);
         return ExitCode::from(failure.kind.code());
     }
-    clap_complete::CompleteEnv::with_factory(Cli::for_generators).complete();
-    let cli = match Cli::try_parse_from(args) {
+    clap_complete::CompleteEnv::with_factory(Cli::grouped).complete();
+    let parsed =
+        Cli::grouped().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(cause) => {
             // `--help` is an answer, everything else a usage error; clap knows the stream and the code of each.
@@ -50,11 +52,10 @@ fn main() -> ExitCode {
         }
     };
     let options = options(&cli);
-    let ui = Ui::new(options.loudness, options.json, options.yes);
-    match Context::gather(options).and_then(|context| run(cli.command, &context)) {
+    match run(&cli.command, options) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            ui.failure(&failure);
+            print_failure(&failure);
             ExitCode::from(failure.kind.code())
         }
     }
@@ -81,7 +82,15 @@ fn options(cli: &Cli) -> Options {
     Options { config_dir, loudness, json, yes: cli.global.yes, dry_run, no_wait: cli.global.no_wait }
 }
 
-fn run(command: Command, context: &Context) -> Result<u8> {
+fn run(command: &Command, options: Options) -> Result<u8> {
+    // These need nothing of the computer, and package builds that ask for them may be root's.
+    if let Command::Completions(args) = command {
+        return commands::completions::run(args);
+    }
+    if let Command::Man(args) = command {
+        return commands::man::run(args);
+    }
+    let context = &Context::gather(options)?;
     match command {
         Command::Up(args) => commands::up::run(args, context),
         Command::Ssh(args) => commands::ssh::run(args, context),
@@ -91,8 +100,8 @@ fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Init(args) => commands::init::run(args, context),
         Command::Destroy(args) => commands::destroy::run(args, context),
         Command::Doctor(args) => commands::doctor::run(args, context),
-        Command::Completions(args) => commands::completions::run(args, context),
-        Command::Man(args) => commands::man::run(args, context),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
         Command::Lima(args) => commands::lima::run(args, context),
         Command::Uninstall(args) => commands::uninstall::run(args, context),
         Command::Connect(args) => commands::connect::run(args, context),

@@ -12,11 +12,14 @@ pinned() { # the version pins.txt gives for $1
   sed -n "s/^$1==\([^ ]*\).*/\1/p" pins.txt
 }
 
-# Writes standard input to $1; succeeds only if that changed the file.
+# Writes standard input to $1 and says in `changed` whether that was news.
 put() {
   cat >"$work/put"
-  ! cmp -s "$work/put" "$1" || return 1
-  install -D -m 0644 "$work/put" "$1"
+  changed=no
+  if ! cmp -s "$work/put" "$1"; then
+    install -D -m 0644 "$work/put" "$1"
+    changed=yes
+  fi
 }
 
 # Node and uv come from wheels: pip checks each against its digest, nothing
@@ -48,7 +51,7 @@ node_and_uv() {
 # can update themselves without root. Two of them put their binary in place
 # by a script, which newer versions of npm run only when told to.
 npm_config() {
-  put /usr/local/etc/npmrc <<'EOF' || true
+  put /usr/local/etc/npmrc <<'EOF'
 prefix=${HOME}/.local
 allow-scripts=@anthropic-ai/claude-code,opencode-ai
 fund=false
@@ -56,44 +59,55 @@ update-notifier=false
 EOF
 }
 
-# Aider wants a Python below 3.13. Where the distribution has none, the one
-# of the release before comes from its security suite: same mirror, same
-# keyring, nothing else may be taken from there, and updates keep coming.
-python_for_aider() {
-  local version uri names
-  for version in 3.12 3.11 3.10; do
-    command -v "python$version" >/dev/null && return
-  done
-  # shellcheck disable=SC2016 # apt expands it.
-  uri=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
-    sed -n '/^trixie-security /{s///p;q}')
-  if [[ -z $uri ]]; then
-    echo "Aider needs a Python below 3.13, and this system offers none." >&2
+# What the releases name differently or lack. Aider wants a Python below 3.13,
+# and Debian 13 has none: the one of Debian 12 comes from its security suite,
+# from the same mirror under the same keyring. Nothing else may be taken from
+# there, and updates keep coming.
+packages_by_release() {
+  local names="docker-compose-v2" uri=""
+  # shellcheck source=/dev/null
+  if [[ $(. /etc/os-release && echo "$VERSION_CODENAME") == trixie ]]; then
+    names="docker-cli docker-compose"
+    names+=" python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal"
+    # shellcheck disable=SC2016 # apt expands it.
+    uri=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+      sed -n '/^trixie-security /{s///p;q}')
+  fi
+  # shellcheck disable=SC2086 # A list of names.
+  if dpkg --status $names &>/dev/null; then
+    return
+  fi
+  [[ $names != *python* ]] || debian_12_python "$uri"
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
+    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends $names
+}
+
+debian_12_python() { # $1 is where this system gets its security updates
+  if [[ -z $1 ]]; then
+    echo "No trixie-security among this system's package sources." >&2
     return 1
   fi
-  names="python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal"
-  put /etc/apt/preferences.d/machine-python <<EOF || true
+  put /etc/apt/preferences.d/machine-python <<'EOF'
 Package: *
 Pin: release n=bookworm-security
 Pin-Priority: -1
 
-Package: $names
+Package: src:python3.11
 Pin: release n=bookworm-security
 Pin-Priority: 500
 EOF
-  put /etc/apt/sources.list.d/machine-python.sources <<EOF || true
+  put /etc/apt/sources.list.d/machine-python.sources <<EOF
 Types: deb
-URIs: $uri
+URIs: $1
 Suites: bookworm-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-bookworm-security-automatic.pgp
 EOF
+  # Only this list: the others are fresh from the step before.
   apt-get -qq -o Acquire::Retries=3 -o APT::Get::List-Cleanup=0 \
     -o Dir::Etc::SourceParts=/dev/null \
     -o Dir::Etc::SourceList=/etc/apt/sources.list.d/machine-python.sources update
-  # shellcheck disable=SC2086 # A list of names.
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
-    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends $names
 }
 
 # Docker starts when its socket is first used; until then it costs no memory.
@@ -107,7 +121,8 @@ docker_on_demand() {
 
 # A laptop that wakes up leaves its guests behind by hours: step, always.
 clock() {
-  if echo "makestep 1 -1" | put /etc/chrony/conf.d/machine.conf; then
+  put /etc/chrony/conf.d/machine.conf <<<"makestep 1 -1"
+  if [[ $changed == yes ]]; then
     systemctl restart chrony.service
   fi
 }
@@ -121,11 +136,11 @@ quiet() {
     fi
   done
   rm -f /var/lib/man-db/auto-update
-  put /etc/apt/apt.conf.d/90machine <<'EOF' || true
+  put /etc/apt/apt.conf.d/90machine <<'EOF'
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
 EOF
-  put /etc/dpkg/dpkg.cfg.d/machine <<'EOF' || true
+  put /etc/dpkg/dpkg.cfg.d/machine <<'EOF'
 path-exclude=/usr/share/doc/*
 path-include=/usr/share/doc/*/copyright
 path-exclude=/usr/share/info/*
@@ -134,10 +149,12 @@ EOF
   rm -rf /usr/share/info/*
 }
 
-node_and_uv
+node_and_uv & # Side by side with apt: neither needs the other.
+wheels=$!
 npm_config
-python_for_aider
+packages_by_release
 docker_on_demand
 clock
 quiet
 loginctl enable-linger dev
+wait "$wheels"

@@ -4,8 +4,8 @@
 
 use clap_complete::env::Shells;
 
-use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::ui;
 
 /// Options of `completions`.
 #[derive(clap::Args, Debug)]
@@ -16,13 +16,19 @@ pub struct Args {
 }
 
 /// Prints the script.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args) -> Result<u8> {
     let shells = Shells::builtins();
     let completer = shells.completer(&args.shell);
     let completer = completer.ok_or_else(|| Failure::usage(format!("no completion for `{}`", args.shell)))?;
     let mut script = Vec::new();
     let written = completer.write_registration("COMPLETE", "machine", "machine", "machine", &mut script);
     written.map_err(|cause| Failure::operation(format!("failed to write the script: {cause}")))?;
-    context.ui.answer_raw(&script);
+    if args.shell == "zsh" {
+        // From a folder of functions zsh loads the script at the first Tab, and expects it to answer that one too.
+        script.extend_from_slice(
+            b"[ \"$funcstack[1]\" != _machine ] || _clap_dynamic_completer_machine \"$@\"\n",
+        );
+    }
+    ui::answer_raw(&script);
     Ok(0)
 }

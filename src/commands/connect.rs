@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 /// Connects.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let record = find_record(context, Some(&args.project))?;
     let may_start = !record.held;
     let reached = reach(context, record, "connect", may_start)?;
@@ -45,7 +45,7 @@ fn carry(stream: &TcpStream) -> std::io::Result<()> {
 
 /// As `io::copy`, but each piece is handed on at once.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
-    let mut buffer = [0u8; 32 * 1024];
+    let mut buffer = vec![0u8; 32 * 1024];
     loop {
         let read = from.read(&mut buffer)?;
         if read == 0 {

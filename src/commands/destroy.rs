@@ -9,8 +9,9 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Inventory, inventory_script};
-use crate::plan::{Site, random_hex, write_ssh_hosts};
+use crate::plan::{Site, random_hex, rebuild, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, open_sessions};
+use crate::ui;
 use crate::workspace::{Workspace, find_record, site};
 
 /// Options of `destroy`.
@@ -23,10 +24,10 @@ pub struct Args {
     /// The project
     #[arg(value_name = "PROJECT", add = project_completer())]
     project: String,
-    /// Delete it with the work that was found in it
+    /// Delete it with the work that was found in it, and do not ask
     #[arg(long)]
     discard: bool,
-    /// Delete it although it cannot be asked what is in it
+    /// Delete it although it cannot be asked what is in it, and do not ask
     #[arg(long)]
     discard_unseen: bool,
     /// Print the commands that would run, and run nothing
@@ -46,34 +47,40 @@ enum Seen {
 }
 
 /// Deletes the machine.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
-    let mut record = match find_record(context, Some(&args.project)) {
-        // A damaged record is no reason to keep a machine for ever, nor to skip looking.
-        Err(failure) => return Err(failure),
-        Ok(record) => record,
-    };
-    let name = record.name.clone();
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
+    let mut record = match find_record(context, Some(&args.project)) {
+        // A record that is damaged must not keep its machine for ever: the instance itself knows enough.
+        Err(failure) if failure.kind == Kind::Operation => {
+            rebuild(&site, &args.project).map_err(|cause| failure.because(cause.error))?
+        }
+        found => found?,
+    };
+    let name = record.name.clone();
     if context.options.dry_run {
-        context.ui.answer(&format!("{}\n{}", driver.limactl.stop(&name), driver.limactl.delete(&name)));
+        ui::answer(&format!("{}\n{}", driver.limactl.stop(&name), driver.limactl.delete(&name)));
         return Ok(0);
     }
     let seen = {
         let _lock = ProjectLock::exclusive(&context.layout, &name, "destroy", &waiting(context, &say))?;
         look(context, &site, &mut record, args.discard_unseen)?
     };
-    agree(context, &args, &name, &seen)?;
+    agree(context, args, &name, &seen)?;
     let _lock = ProjectLock::exclusive(&context.layout, &name, "destroy", &waiting(context, &say))?;
     // The answer was given for that list; if it is another one by now, nobody has agreed to it.
     let again = look(context, &site, &mut record, args.discard_unseen)?;
-    if again != seen && !args.discard && !args.discard_unseen {
-        show(context, &name, &again);
-        return Err(Failure::new(Kind::WouldLoseWork, "the work in it changed since the question; nothing was deleted")
-            .hint(format!("ask again: `machine destroy {name}`")));
+    let unknown = matches!(again, Seen::Unknown(_));
+    if again != seen && !args.discard_unseen && (unknown || !args.discard) {
+        show(&name, &again);
+        return Err(Failure::new(
+            Kind::WouldLoseWork,
+            "the work in it changed since the question; nothing was deleted",
+        )
+        .hint(format!("ask again: `machine destroy {name}`")));
     }
     delete(context, &site, &record)
 }
@@ -90,7 +97,7 @@ fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unsee
     let asked = site.reach(record, true).and_then(|_| ask(context, site, record));
     match asked {
         Ok(Some(inventory)) => {
-            phase.done(&format!("{} repositories looked at", inventory.looked_at));
+            phase.done(&format!("{} looked at", count(inventory.looked_at, "repository", "repositories")));
             Ok(Seen::Inventory(inventory))
         }
         Ok(None) => Ok(Seen::Unknown("its answer was incomplete".into())),
@@ -101,29 +108,44 @@ fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unsee
 
 fn ask(context: &Context, site: &Site, record: &MachineRecord) -> Result<Option<Inventory>> {
     let mark = random_hex();
-    let answer = site.road(record).read(&context.runner, "bash -s", &inventory_script(&mark), Duration::from_secs(300))?;
+    let answer = site.road(record).read(
+        &context.runner,
+        "bash -s",
+        &inventory_script(&mark),
+        Duration::from_secs(300),
+    )?;
     Ok(Inventory::parse(&answer.text(), &mark))
 }
 
-fn show(context: &Context, name: &str, seen: &Seen) {
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn show(name: &str, seen: &Seen) {
     match seen {
         Seen::Inventory(inventory) if !inventory.is_clean() => {
-            context.ui.warn(&format!("work in `{name}` that exists nowhere else:\n{}", inventory.to_string().trim_end()));
+            ui::warn(&format!(
+                "work in `{name}` that exists nowhere else:\n{}",
+                inventory.to_string().trim_end()
+            ));
         }
-        Seen::Unknown(why) => context.ui.warn(&format!("it is not known what is in `{name}`: {why}")),
+        Seen::Unknown(why) => ui::warn(&format!("it is not known what is in `{name}`: {why}")),
         _ => {}
     }
 }
 
 /// Asks, unless the options have answered.
 fn agree(context: &Context, args: &Args, name: &str, seen: &Seen) -> Result<()> {
-    show(context, name, seen);
+    show(name, seen);
     let refuse = |sentence: &str, option: &str| {
-        Failure::new(Kind::WouldLoseWork, sentence).hint(format!("to delete it all the same: `machine destroy {name} {option}`"))
+        Failure::new(Kind::WouldLoseWork, sentence)
+            .hint(format!("to delete it all the same: `machine destroy {name} {option}`"))
     };
     let clean = match seen {
         Seen::Unknown(_) if args.discard_unseen => return Ok(()),
-        Seen::Unknown(_) => return Err(refuse("will not delete a machine that cannot be asked", "--discard-unseen")),
+        Seen::Unknown(_) => {
+            return Err(refuse("will not delete a machine that cannot be asked", "--discard-unseen"));
+        }
         Seen::Inventory(inventory) => inventory.is_clean(),
         Seen::Gone => true,
     };
@@ -133,14 +155,19 @@ fn agree(context: &Context, args: &Args, name: &str, seen: &Seen) -> Result<()> 
     let sessions = open_sessions(&context.layout, name).len();
     let open = if sessions == 0 { String::new() } else { format!(" ({sessions} open sessions end)") };
     let question = if clean {
-        format!("Delete the machine `{name}` and its disk{open}? No unsaved work was found in its repositories.")
+        format!(
+            "Delete the machine `{name}` and its disk{open}? No unsaved work was found in its repositories."
+        )
     } else {
         format!("Delete the machine `{name}` with that work{open}?")
     };
     match context.ui.confirm(&question, false) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::operation("nothing was deleted")),
-        None => Err(refuse("nobody can be asked here, so nothing was deleted", "--discard")),
+        None => {
+            let option = if clean { "--yes" } else { "--discard" };
+            Err(refuse("nobody can be asked here, so nothing was deleted", option))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::lima::launcher::{Choice, KvmNode, choose, kvm_node, program_name};
 use crate::model::{Computer, HostOs};
 use crate::process::Cmd;
 use crate::ssh::{IncludeState, include_state};
+use crate::ui;
 use crate::workspace::{Workspace, site};
 
 /// Options of `doctor`.
@@ -38,13 +39,13 @@ struct Check {
 }
 
 /// Checks everything.
-pub fn run(_args: Args, context: &Context) -> Result<u8> {
+pub fn run(_args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
-    report(context, &workspace.computer)
+    Ok(report(context, &workspace.computer))
 }
 
 /// Prints the checks; also the end of `init`.
-pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
+pub fn report(context: &Context, computer: &Computer) -> u8 {
     let checks = checks(context, computer);
     let bad = checks.iter().any(|check| check.verdict == Verdict::Bad);
     if context.options.json {
@@ -56,7 +57,7 @@ pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
             };
             json!({"check": check.name, "verdict": verdict, "text": check.text})
         });
-        context.ui.answer_json(&json!({"ok": !bad, "checks": list.collect::<Vec<_>>()}));
+        ui::answer_json(&json!({"ok": !bad, "checks": list.collect::<Vec<_>>()}));
     } else {
         for check in &checks {
             let mark = match check.verdict {
@@ -64,19 +65,24 @@ pub fn report(context: &Context, computer: &Computer) -> Result<u8> {
                 Verdict::Remark => "·",
                 Verdict::Bad => "✗",
             };
-            context.ui.answer(&format!("{mark} {:<12} {}", check.name, check.text.replace('\n', "\n               ")));
+            ui::answer(&format!(
+                "{mark} {:<12} {}",
+                check.name,
+                check.text.replace('\n', "\n               ")
+            ));
         }
     }
-    Ok(u8::from(bad))
+    u8::from(bad)
 }
 
 fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
     let mut checks = vec![lima(context, computer)];
-    for program in ["ssh", "ssh-keygen", "git", "curl"] {
+    for program in ["ssh", "ssh-keygen", "ssh-add", "git", "curl", "ps"] {
         checks.push(program_check(context, program));
     }
     if context.host.os == HostOs::Linux {
         checks.push(qemu(context));
+        checks.push(program_check(context, "qemu-img"));
         checks.push(kvm(computer));
     }
     checks.push(agent(context));
@@ -114,7 +120,10 @@ fn path_of(context: &Context, program: &str) -> String {
 fn program_check(context: &Context, program: &'static str) -> Check {
     match context.runner.find(program) {
         Some(path) => good(program, path.display().to_string()),
-        None => bad(program, format!("not installed, or not on PATH; install your system's package for `{program}`")),
+        None => bad(
+            program,
+            format!("not installed, or not on PATH; install your system's package for `{program}`"),
+        ),
     }
 }
 
@@ -122,7 +131,12 @@ fn qemu(context: &Context) -> Check {
     let program = program_name(context.host.arch);
     match context.runner.find(&program) {
         Some(path) => good("qemu", path.display().to_string()),
-        None => bad("qemu", format!("`{program}` is not installed; `apt install qemu-system-x86 qemu-utils` or your system's packages")),
+        None => bad(
+            "qemu",
+            format!(
+                "`{program}` is not installed; `apt install qemu-system-x86 qemu-utils` or your system's packages"
+            ),
+        ),
     }
 }
 
@@ -130,7 +144,9 @@ fn kvm(computer: &Computer) -> Check {
     let choice = match computer.accelerator {
         crate::model::Accelerator::Auto => Choice::Auto,
         crate::model::Accelerator::Kvm => Choice::Kvm,
-        crate::model::Accelerator::Tcg => return remark("accelerator", "software emulation, as config.toml says"),
+        crate::model::Accelerator::Tcg => {
+            return remark("accelerator", "software emulation, as config.toml says");
+        }
     };
     match (choose(choice, kvm_node(), false), kvm_node()) {
         (Ok(_), KvmNode::Usable) => good("accelerator", "KVM"),
@@ -141,11 +157,16 @@ fn kvm(computer: &Computer) -> Check {
 
 fn agent(context: &Context) -> Check {
     let Some(socket) = &context.upstream.socket else {
-        return remark("ssh-agent", "none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned");
+        return remark(
+            "ssh-agent",
+            "none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned",
+        );
     };
     let cmd = Cmd::new("ssh-add").arg("-l").env("SSH_AUTH_SOCK", socket).time_limit(Duration::from_secs(10));
     match context.runner.read_any_status(&cmd) {
-        Ok(found) if found.status.success() => good("ssh-agent", format!("{} keys", found.text().lines().count())),
+        Ok(found) if found.status.success() => {
+            good("ssh-agent", format!("{} keys", found.text().lines().count()))
+        }
         Ok(found) if found.status.code() == Some(1) => remark("ssh-agent", "it holds no key: `ssh-add` one"),
         _ => remark("ssh-agent", format!("nobody answers at `{}`", socket.display())),
     }
@@ -156,8 +177,17 @@ fn ssh_include(context: &Context) -> Check {
     let text = disk::read_text_if_there(&config).ok().flatten().unwrap_or_default();
     match include_state(&text) {
         IncludeState::Present => good("ssh hosts", "`Host machine-…` are known to ssh"),
-        IncludeState::TooLow => remark("ssh hosts", format!("`Include config.d/machine` stands inside a Host in `{}`: move it to the top", config.display())),
-        IncludeState::Missing => remark("ssh hosts", "`Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include"),
+        IncludeState::TooLow => remark(
+            "ssh hosts",
+            format!(
+                "`Include config.d/machine` stands inside a Host in `{}`: move it to the top",
+                config.display()
+            ),
+        ),
+        IncludeState::Missing => remark(
+            "ssh hosts",
+            "`Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include",
+        ),
     }
 }
 
@@ -173,7 +203,15 @@ fn wildcards(context: &Context) -> Vec<Check> {
             "host" => applies = words.any(|pattern| pattern == "*" || pattern.starts_with("machine")),
             "match" => applies = words.next() == Some("all"),
             "sendenv" | "setenv" | "remoteforward" | "localforward" if applies => {
-                found.push(remark("ssh config", format!("line {} of `{}` also counts for `ssh machine-…`: {}", number + 1, context.layout.ssh_config().display(), line.trim())));
+                found.push(remark(
+                    "ssh config",
+                    format!(
+                        "line {} of `{}` also counts for `ssh machine-…`: {}",
+                        number + 1,
+                        context.layout.ssh_config().display(),
+                        line.trim()
+                    ),
+                ));
             }
             _ => {}
         }
@@ -186,5 +224,10 @@ fn shadowed(context: &Context) -> Option<Check> {
     let first = context.runner.find("machine")?;
     let own = std::fs::canonicalize(&context.binary).ok()?;
     let differs = std::fs::canonicalize(&first).ok()? != own;
-    differs.then(|| remark("PATH", format!("`machine` on PATH is `{}`, not this program, `{}`", first.display(), own.display())))
+    differs.then(|| {
+        remark(
+            "PATH",
+            format!("`machine` on PATH is `{}`, not this program, `{}`", first.display(), own.display()),
+        )
+    })
 }

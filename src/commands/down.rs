@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::lima::Status;
 use crate::record::{Journal, MachineRecord, ProjectLock, open_sessions};
+use crate::ui;
 use crate::workspace::{Workspace, find_record, site};
 
 /// Options of `down`.
@@ -18,7 +19,7 @@ pub struct Args {
     /// Every machine
     #[arg(long)]
     all: bool,
-    /// Do not ask, also when sessions are open
+    /// End open sessions without asking
     #[arg(long)]
     force: bool,
     /// Print the commands that would run, and run nothing
@@ -27,7 +28,7 @@ pub struct Args {
 }
 
 /// Stops each machine.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let records = if args.all {
         MachineRecord::load_all(&context.layout)
     } else if args.projects.is_empty() {
@@ -48,7 +49,7 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
     if context.options.dry_run {
-        context.ui.answer(&driver.limactl.stop(name).to_string());
+        ui::answer(&driver.limactl.stop(name).to_string());
         return Ok(());
     }
     // No lock is held across the question.

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::ProjectName;
+use crate::ui;
 use crate::workspace::{Workspace, add_include};
 
 /// Options of `init`.
@@ -27,10 +28,10 @@ pub struct Args {
 }
 
 /// Writes the files.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     if args.here {
-        write_here(&args, context, &workspace)?;
+        write_here(args, context, &workspace)?;
     } else {
         let folder = &workspace.located.user;
         let (projects, provision) = render_starter(None);
@@ -44,24 +45,31 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
         return Ok(0);
     }
     add_include(context, &context.layout.ssh_config());
-    doctor::report(context, &workspace.computer)
+    // What it finds is advice here: the files are written.
+    doctor::report(context, &workspace.computer);
+    Ok(0)
 }
 
 fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<()> {
     let outside = || Failure::usage("`--here` needs a git repository, and the current folder is in none");
     let root = workspace.located.repository_root.as_deref().ok_or_else(outside)?;
     let origin = workspace.origin.as_ref().ok_or_else(|| {
-        Failure::usage(format!("the repository `{}` has no remote `origin` that could be cloned", root.display()))
-            .hint("add one: `git remote add origin git@host:you/name.git`")
+        Failure::usage(format!(
+            "the repository `{}` has no remote `origin` that could be cloned",
+            root.display()
+        ))
+        .hint("add one: `git remote add origin git@host:you/name.git`")
     })?;
     let name = args.name.clone().unwrap_or_else(|| origin.default_dir().to_lowercase());
-    let name: ProjectName =
-        name.parse().map_err(|cause| Failure::usage(format!("NAME: {cause}")).hint("name it: `machine init --here --name NAME`"))?;
+    let name: ProjectName = name.parse().map_err(|cause| {
+        Failure::usage(format!("NAME: {cause}")).hint("name it: `machine init --here --name NAME`")
+    })?;
     let profiles = guess_profiles(&disk::names_in(root));
     let (_, provision) = render_starter(None);
     let folder = root.join(".machine");
     if !context.options.dry_run {
-        std::fs::create_dir_all(&folder).map_err(|cause| Failure::operation(format!("failed to make `{}`: {cause}", folder.display())))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|cause| Failure::operation(format!("failed to make `{}`: {cause}", folder.display())))?;
     }
     write(context, &folder.join("projects.toml"), &render_repository_starter(&name, origin, &profiles))?;
     write(context, &folder.join("provision.toml"), &provision)
@@ -73,7 +81,7 @@ fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
         return Ok(());
     }
     if context.options.dry_run {
-        context.ui.answer(&format!("# would write `{}`:\n{text}", path.display()));
+        ui::answer(&format!("# would write `{}`:\n{text}", path.display()));
         return Ok(());
     }
     disk::write_atomic(path, text.as_bytes(), 0o644)?;

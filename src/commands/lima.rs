@@ -8,6 +8,7 @@ use crate::commands::waiting;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::record::{MachineRecord, ProjectLock};
+use crate::ui;
 use crate::workspace::{Workspace, site};
 
 /// Commands of Lima that change what we have recorded.
@@ -24,30 +25,36 @@ pub struct Args {
     pub dry_run: bool,
     /// Arguments for limactl
     #[arg(value_name = "ARGS", last = true, required = true)]
-    args: Vec<OsString>,
+    arguments: Vec<OsString>,
 }
 
 /// Runs `limactl`.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
-    let words: Vec<String> = args.args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = args.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let verb = words.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
     let ours = MachineRecord::load_all(&context.layout);
     let named: Vec<&MachineRecord> = ours.iter().filter(|record| words.contains(&record.name)).collect();
     if REFUSED.contains(&verb) && !args.raw && (!named.is_empty() || verb == "create") {
-        return Err(Failure::usage(format!("`limactl {verb}` would change a machine behind the back of `machine`"))
-            .hint("`machine up`, `machine destroy` and the configuration do it; or say `machine lima --raw -- …`"));
+        return Err(Failure::usage(format!(
+            "`limactl {verb}` would change a machine behind the back of `machine`"
+        ))
+        .hint(
+            "`machine up`, `machine destroy` and the configuration do it; or say `machine lima --raw -- …`",
+        ));
     }
-    let cmd = driver.limactl.call().args(&args.args).in_folder(&context.cwd).inherit_input();
+    let cmd = driver.limactl.call().args(&args.arguments).in_folder(&context.cwd).inherit_input();
     if context.options.dry_run {
-        context.ui.answer(&cmd.to_string());
+        ui::answer(&cmd.to_string());
         return Ok(0);
     }
-    let lock = |record: &&MachineRecord| ProjectLock::exclusive(&context.layout, &record.name, "lima", &waiting(context, &say));
+    let lock = |record: &&MachineRecord| {
+        ProjectLock::exclusive(&context.layout, &record.name, "lima", &waiting(context, &say))
+    };
     let _locks = named.iter().map(lock).collect::<Result<Vec<_>>>()?;
     Ok(context.runner.interactive(&cmd)?.code())
 }

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::lima::{Instance, Status, start_problem};
-use crate::model::{ByteSize, Project};
+use crate::model::{ByteSize, Project, ProjectName};
 use crate::record::{Journal, MachineRecord, open_sessions};
+use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{Workspace, site};
 
@@ -39,7 +40,7 @@ struct Row {
 }
 
 /// Lists.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
@@ -48,25 +49,26 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
     let instances = if context.layout.lima_home().is_dir() { site.driver().list()? } else { Vec::new() };
     let instances: BTreeMap<String, Instance> =
         instances.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
-    let mut names: Vec<&str> = workspace.catalog.names().map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> = workspace.catalog.names().map(ProjectName::as_str).collect();
     names.extend(instances.keys().map(String::as_str));
     names.extend(records.iter().map(|record| record.name.as_str()));
     names.sort_unstable();
     names.dedup();
-    let projects: BTreeMap<&str, &Project> = workspace.catalog.projects.iter().map(|(name, project)| (name.as_str(), project)).collect();
+    let projects: BTreeMap<&str, &Project> =
+        workspace.catalog.projects.iter().map(|(name, project)| (name.as_str(), project)).collect();
     let rows: Vec<Row> = names
         .into_iter()
         .map(|name| {
             let record = records.iter().find(|record| record.name == name);
-            row(context, name, projects.get(name).copied(), instances.get(name), record)
+            row(context, &workspace, name, projects.get(name).copied(), instances.get(name), record)
         })
         .collect();
     if args.json {
-        context.ui.answer_json(&Value::Array(rows.iter().map(to_json).collect()));
+        ui::answer_json(&Value::Array(rows.iter().map(to_json).collect()));
     } else if rows.is_empty() {
         context.ui.say("no projects yet; make one: `machine up NAME`");
     } else {
-        context.ui.answer(&table(&rows));
+        ui::answer(&table(&rows));
         rows.iter().filter_map(|row| row.note.as_ref().map(|note| (row, note))).for_each(|(row, note)| {
             context.ui.say(&format!("{}: {note}", row.name));
         });
@@ -76,24 +78,33 @@ pub fn run(args: Args, context: &Context) -> Result<u8> {
 
 fn row(
     context: &Context,
+    workspace: &Workspace,
     name: &str,
     project: Option<&Project>,
     instance: Option<&Instance>,
     record: Option<&MachineRecord>,
 ) -> Row {
     let config = |key: &str| instance.and_then(|instance| instance.config.get(key).cloned());
-    let size = |key: &str| config(key).and_then(|value| value.as_str()?.parse::<ByteSize>().ok()).map(ByteSize::bytes);
+    let size = |key: &str| {
+        config(key).and_then(|value| value.as_str()?.parse::<ByteSize>().ok()).map(ByteSize::bytes)
+    };
     let planned = |get: fn(&Project) -> u64| project.map(get);
     let unfinished = Journal::left_behind(&context.layout, name).ok().flatten().is_some();
-    // The file may lie in a repository that the current folder is not in: that is no orphan.
-    let configured = project.is_some() || record.is_some_and(|record| record.config_file.exists());
+    // A file that was not read just now, such as one in another repository, may well have it.
+    let elsewhere =
+        |record: &MachineRecord| !workspace.reads(&record.config_file) && record.config_file.exists();
+    let configured = project.is_some() || record.is_some_and(elsewhere);
     Row {
         name: name.to_string(),
         state: state(instance, record, unfinished),
-        cpus: config("cpus").and_then(|value| value.as_u64()).or_else(|| planned(|project| u64::from(project.cpus))),
+        cpus: config("cpus")
+            .and_then(|value| value.as_u64())
+            .or_else(|| planned(|project| u64::from(project.cpus))),
         memory_bytes: size("memory").or_else(|| planned(|project| project.memory.bytes())),
         disk_bytes: size("disk").or_else(|| planned(|project| project.disk.bytes())),
-        disk_used_bytes: std::fs::metadata(context.layout.instance(name).join("disk")).ok().map(|disk| disk.blocks() * 512),
+        disk_used_bytes: std::fs::metadata(context.layout.instance(name).join("disk"))
+            .ok()
+            .map(|disk| disk.blocks() * 512),
         last_used: record.map(|record| record.last_used).filter(|seconds| *seconds > 0),
         sessions: open_sessions(&context.layout, name).len(),
         configured,
@@ -103,9 +114,8 @@ fn row(
 
 fn state(instance: Option<&Instance>, record: Option<&MachineRecord>, unfinished: bool) -> &'static str {
     match instance.map(|instance| instance.status) {
-        None if unfinished => "unfinished",
+        None | Some(Status::Running) if unfinished => "unfinished",
         None => "none",
-        Some(Status::Running) if unfinished => "unfinished",
         Some(Status::Running) if record.is_some_and(|record| record.ready.is_some()) => "ready",
         Some(Status::Running) => "running",
         Some(Status::Stopped) => "stopped",
@@ -115,7 +125,9 @@ fn state(instance: Option<&Instance>, record: Option<&MachineRecord>, unfinished
 
 fn note(context: &Context, name: &str, instance: Option<&Instance>, configured: bool) -> Option<String> {
     if !configured && instance.is_some() {
-        return Some(format!("its project is gone from the configuration; delete it: `machine destroy {name}`"));
+        return Some(format!(
+            "its project is gone from the configuration; delete it: `machine destroy {name}`"
+        ));
     }
     if let Some(problem) = start_problem(&context.layout, name) {
         return Some(format!("the last start ended with: {problem}"));
@@ -125,8 +137,14 @@ fn note(context: &Context, name: &str, instance: Option<&Instance>, configured: 
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut lines = vec![["PROJECT", "STATE", "CPUS", "MEMORY", "DISK", "USED", "SESSIONS", "LAST USED"].map(String::from).to_vec()];
-    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_string(), |bytes| ByteSize::from_bytes(bytes).human());
+    let mut lines = vec![
+        ["PROJECT", "STATE", "CPUS", "MEMORY", "DISK", "USED", "SESSIONS", "LAST USED"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    let size = |bytes: Option<u64>| {
+        bytes.map_or_else(|| "-".to_string(), |bytes| ByteSize::from_bytes(bytes).human())
+    };
     lines.extend(rows.iter().map(|row| {
         vec![
             row.name.clone(),
@@ -134,7 +152,8 @@ fn table(rows: &[Row]) -> String {
             row.cpus.map_or_else(|| "-".to_string(), |cpus| cpus.to_string()),
             size(row.memory_bytes),
             size(row.disk_bytes),
-            row.disk_used_bytes.map_or_else(|| "-".to_string(), |bytes| format!("{:.1} GB", gigabytes(bytes))),
+            row.disk_used_bytes
+                .map_or_else(|| "-".to_string(), |bytes| format!("{:.1} GB", gigabytes(bytes))),
             row.sessions.to_string(),
             row.last_used.map_or_else(|| "-".to_string(), ago),
         ]

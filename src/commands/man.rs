@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 use crate::cli::Cli;
-use crate::context::Context;
 use crate::disk;
-use crate::failure::{Failure, Result};
+use crate::failure::{Context, Failure, Result};
+use crate::ui;
 
 /// Options of `man`.
 #[derive(clap::Args, Debug)]
@@ -18,15 +18,15 @@ pub struct Args {
 }
 
 /// Prints or writes the pages.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
-    let command = Cli::for_generators();
-    let Some(dir) = args.dir else {
-        context.ui.answer_raw(&page(&command)?);
+pub fn run(args: &Args) -> Result<u8> {
+    let command = Cli::grouped();
+    let Some(dir) = &args.dir else {
+        ui::answer_raw(&page(&command)?);
         return Ok(0);
     };
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    let dir = context.cwd.join(dir);
+    std::fs::create_dir_all(dir).because(|| format!("failed to make the folder `{}`", dir.display()))?;
     disk::write_atomic(&dir.join("machine.1"), &page(&command)?, 0o644)?;
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let file = format!("machine-{}.1", verb.get_name());

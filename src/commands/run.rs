@@ -29,9 +29,10 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let terminal = args.tty || (on_terminal && !args.no_tty);
-    let remote = if terminal { Remote::OnTerminal(args.command) } else { Remote::Plain(args.command) };
+    let remote =
+        if terminal { Remote::OnTerminal(args.command.clone()) } else { Remote::Plain(args.command.clone()) };
     open_session(context, args.project.as_deref(), "run", &remote, terminal)
 }

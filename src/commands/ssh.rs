@@ -19,6 +19,6 @@ pub struct Args {
 }
 
 /// Opens the shell. Like ssh itself, it gets a terminal when our standard input is one.
-pub fn run(args: Args, context: &Context) -> Result<u8> {
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
     open_session(context, args.project.as_deref(), "ssh", &Remote::Login, std::io::stdin().is_terminal())
 }

@@ -1,4 +1,6 @@
 //! Tests of projects.toml: each class of mistake with its whole report, as the reader sees it.
+//!
+//! Enters: one bad file a class. Leaves: nothing but a folder that is gone at the end. No test looks at one word only.
 
 use insta::assert_snapshot;
 
@@ -203,7 +205,7 @@ fn names_of_projects_profiles_and_variables() {
     error: projects.toml:9:68: env.D: a value cannot have line ends or NUL
       9 | env = { PATH = "x", LD_PRELOAD = "x", "A B" = "x", C = "a\nb", D = "\u0000" }
         |                                                                    ^^^^^^^^
-    hint: profiles are base; one of your own is a folder in `DIR/user/profiles`
+    hint: profiles are BUNDLED; one of your own is a folder in `DIR/user/profiles`
     hint: edit `DIR/user/projects.toml`
     "#);
 }

@@ -1,4 +1,6 @@
 //! Tests of projects.toml: what is read from it, and how the files of a repository and of the user go together.
+//!
+//! Enters: files in a folder of their own. Leaves: nothing. Mistakes are next door, in `catalog_fault_tests`.
 
 use std::path::PathBuf;
 
@@ -120,7 +122,7 @@ fn every_key_is_read() {
     assert_eq!((blog.cpus, blog.memory, blog.disk), (4, ByteSize::from_gib(1), ByteSize::from_gib(60)));
     assert_eq!((blog.shell, blog.forward_agent, blog.profiles.len()), (Shell::Zsh, false, 1));
     assert_eq!(blog.setup, Setup::Commands(vec!["npm ci".into(), "npm test".into()]));
-    let env: Vec<_> = blog.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let env: Vec<_> = blog.env.iter().map(|(key, value)| (key.as_ref(), value.as_str())).collect();
     assert_eq!(env, [("A", "own"), ("B", "default")]);
     assert_eq!(blog.image, Some(Image::Named("ubuntu-24.04".parse().unwrap())));
     let quiet = catalog.get(&name("quiet")).unwrap();

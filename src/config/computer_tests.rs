@@ -1,4 +1,6 @@
 //! Tests of config.toml: what is read from it, and each class of mistake with its whole report.
+//!
+//! Enters: files in a home folder of their own. Leaves: nothing; the real home folder is never looked at.
 
 use insta::assert_snapshot;
 

@@ -27,7 +27,6 @@ mod syntax;
 mod testing;
 mod walk;
 
-pub use bundled::bundled_profiles;
 pub use catalog::{Catalog, load_catalog};
 pub use computer::load_computer;
 pub use edit::add_project;
@@ -38,6 +37,6 @@ pub use stack::profile_stack;
 pub use starter::{render_repository_starter, render_starter};
 
 use crate::model::{
-    Accelerator, AptRepo, Computer, Digest, DigestAlgorithm, Download, DownloadTarget, GitSettings, Image, ImageSource,
-    KernelBoot, Profile, Project, Provision, Repo, Script, Setup, Shell,
+    Accelerator, AptRepo, Computer, Digest, DigestAlgorithm, Download, DownloadTarget, GitSettings, Image,
+    ImageSource, KernelBoot, Profile, Project, Provision, Repo, Script, Setup, Shell,
 };

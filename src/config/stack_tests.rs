@@ -1,4 +1,6 @@
 //! Tests of the order of profiles, and of what a profile's folder may be.
+//!
+//! Enters: profiles of our own beside the bundled ones. Leaves: nothing; none of them is installed.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -83,13 +85,13 @@ fn unknown_profiles() {
     let folder = Folder::new(&[("python-tools", ""), ("a", "requires = [\"pyton-tools\", \"base\"]")]);
     assert_snapshot!(folder.report(&["pyhton-tools"]), @"
     error: unknown profile `pyhton-tools`; did you mean `python-tools`?
-    hint: profiles are base, a, python-tools; one of your own is a folder in `DIR/profiles`
+    hint: profiles are BUNDLED, a, python-tools; one of your own is a folder in `DIR/profiles`
     ");
     assert_snapshot!(folder.report(&["a"]), @r#"
     error: profiles/a/profile.toml:1:13: requires: unknown profile `pyton-tools`; did you mean `python-tools`?
       1 | requires = ["pyton-tools", "base"]
         |             ^^^^^^^^^^^^^
-    hint: profiles are base, a, python-tools; one of your own is a folder in `DIR/profiles`
+    hint: profiles are BUNDLED, a, python-tools; one of your own is a folder in `DIR/profiles`
     hint: edit `DIR/profiles/a/profile.toml`
     "#);
     folder.put("provision.toml", "requires = [\"nothing\"]\n");
@@ -97,7 +99,7 @@ fn unknown_profiles() {
     error: provision.toml:1:13: requires: unknown profile `nothing`
       1 | requires = ["nothing"]
         |             ^^^^^^^^^
-    hint: profiles are base, a, python-tools; one of your own is a folder in `DIR/profiles`
+    hint: profiles are BUNDLED, a, python-tools; one of your own is a folder in `DIR/profiles`
     hint: edit `DIR/provision.toml`
     "#);
 }

@@ -1,8 +1,11 @@
 //! What the tests of this room share: files to read and reports as the reader sees them.
+//!
+//! Enters: texts and a folder. Leaves: files in it, and reports that are the same on every computer.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::bundled::BUNDLED;
 use super::problem::{Problems, check};
 use super::source::Source;
 use crate::failure::Failure;
@@ -17,14 +20,16 @@ pub(super) fn put(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
 }
 
-/// A failure as it is printed, the folder's path as `DIR`.
+/// A failure as it is printed, the folder's path as `DIR`, the list of bundled profiles as `BUNDLED`.
 pub(super) fn report(failure: &Failure, dir: &Path) -> String {
     let chain: Vec<_> = failure.error.chain().map(ToString::to_string).collect();
     let unrendered = format!("error: {}", chain.join("\ncaused by: "));
     let hints = failure.hints.iter().map(|hint| format!("hint: {hint}"));
     let lines: Vec<_> = [failure.rendered.clone().unwrap_or(unrendered)].into_iter().chain(hints).collect();
     let text = lines.join("\n") + "\n";
-    text.replace(&dir.display().to_string(), "DIR")
+    let bundled: Vec<_> = BUNDLED.iter().map(|profile| profile.name).collect();
+    let list = format!("profiles are {}", bundled.join(", "));
+    text.replace(&dir.display().to_string(), "DIR").replace(&list, "profiles are BUNDLED")
 }
 
 /// The report on a text, or an empty one.

@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn reads_what_stands_between_the_marks() {
-        let answer = "Welcome!\nM1\nbooted\nstamp abc\nstamp env.def\ncloned blog\nsetup blog\nrm -rf /\nM1\n";
+        let answer =
+            "Welcome!\nM1\nbooted\nstamp abc\nstamp env.def\ncloned blog\nsetup blog\nrm -rf /\nM1\n";
         let observation = Observation::parse(answer, "M1").expect("framed");
         assert!(observation.booted);
         assert_eq!(observation.stamps.iter().collect::<Vec<_>>(), ["abc", "env.def"]);

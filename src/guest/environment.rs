@@ -15,8 +15,7 @@ const USER_PATH: &str = "/home/dev/.local/bin";
 /// The one file of certificates that Debian maintains.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Programs that bring certificates of their own and have to be told about the system's.
-const CA_VARIABLES: [&str; 6] =
-    ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE"];
+const CA_VARIABLES: [&str; 3] = ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"];
 
 /// What sessions see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +32,6 @@ impl Environment {
         for name in CA_VARIABLES {
             self.variables.entry(name.into()).or_insert_with(|| BUNDLE.into());
         }
-        self.variables.entry("UV_SYSTEM_CERTS".into()).or_insert_with(|| "1".into());
     }
 
     /// The step that writes the environment and tells sshd.
@@ -56,7 +54,12 @@ impl Environment {
     }
 
     fn user_path(&self) -> String {
-        [USER_PATH].into_iter().chain(self.path.iter().map(String::as_str)).chain([SYSTEM_PATH]).collect::<Vec<_>>().join(":")
+        [USER_PATH]
+            .into_iter()
+            .chain(self.path.iter().map(String::as_str))
+            .chain([SYSTEM_PATH])
+            .collect::<Vec<_>>()
+            .join(":")
     }
 
     /// For bash, zsh and every script of ours. Root does not look for programs in the user's folder.
@@ -99,7 +102,10 @@ mod tests {
 
     fn example() -> Environment {
         let value = r#"it's "x" \ $HOME # y"#;
-        Environment { variables: [("A".to_string(), value.to_string())].into(), path: vec!["/usr/local/go/bin".into()] }
+        Environment {
+            variables: [("A".to_string(), value.to_string())].into(),
+            path: vec!["/usr/local/go/bin".into()],
+        }
     }
 
     #[test]

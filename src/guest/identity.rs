@@ -36,7 +36,8 @@ pub fn identity_step(identity: &GitIdentity, hosts: &[GitHost]) -> Step {
 }
 
 fn render_gitconfig(identity: &GitIdentity) -> String {
-    let mut lines = vec!["# Written by machine from the host's git identity; changes are overwritten.".to_string()];
+    let mut lines =
+        vec!["# Written by machine from the host's git identity; changes are overwritten.".to_string()];
     lines.push("[user]".into());
     let user = [("name", &identity.name), ("email", &identity.email)];
     let set = user.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value)));
@@ -99,7 +100,13 @@ mod tests {
 
     #[test]
     fn aliases_of_the_host_are_known_in_the_guest() {
-        let host = GitHost { alias: "work".into(), hostname: "git.corp".into(), port: Some(2222), known_hosts: vec![] };
+        let host = GitHost {
+            alias: "work".into(),
+            hostname: "git.corp".into(),
+            port: Some(2222),
+            identity_agent: None,
+            known_hosts: vec![],
+        };
         assert!(render_aliases(&[host]).contains("Host work\n  HostName git.corp\n  Port 2222\n"));
     }
 

@@ -101,7 +101,15 @@ impl Inventory {
 impl AtRisk {
     fn new(folder: &str) -> Self {
         let folder = folder.to_string();
-        Self { folder, modified: 0, untracked: 0, stashed: 0, unpushed: 0, in_progress: false, examples: Vec::new() }
+        Self {
+            folder,
+            modified: 0,
+            untracked: 0,
+            stashed: 0,
+            unpushed: 0,
+            in_progress: false,
+            examples: Vec::new(),
+        }
     }
 
     fn note(&mut self, word: &str, rest: &str) -> Option<()> {
@@ -112,7 +120,9 @@ impl AtRisk {
             "stashed" => self.stashed = count()?,
             "unpushed" => self.unpushed = count()?,
             "in-progress" => self.in_progress = true,
-            "example" if self.examples.len() < EXAMPLES => self.examples.push(rest.chars().take(100).collect()),
+            "example" if self.examples.len() < EXAMPLES => {
+                self.examples.push(rest.chars().take(100).collect());
+            }
             _ => {}
         }
         Some(())
@@ -130,10 +140,13 @@ impl fmt::Display for Inventory {
                 (repository.modified, "modified"),
                 (repository.untracked, "untracked"),
                 (repository.stashed, "stashed"),
-                (repository.unpushed, "unpushed commits"),
+                (repository.unpushed, "unpushed"),
             ];
-            let mut words: Vec<String> =
-                counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+            let mut words: Vec<String> = counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
             if repository.in_progress {
                 words.push("a merge or rebase under way".into());
             }
@@ -157,7 +170,8 @@ mod tests {
     fn lists_what_would_be_lost() {
         let inventory = Inventory::parse(ANSWER, "M").expect("whole");
         assert_eq!(inventory.looked_at, 2);
-        let expected = "  ~/code/blog: 2 modified, 1 untracked, 3 unpushed commits\n      commit abc fix\n      src/main.rs\n";
+        let expected =
+            "  ~/code/blog: 2 modified, 1 untracked, 3 unpushed\n      commit abc fix\n      src/main.rs\n";
         assert_eq!(inventory.to_string(), expected);
     }
 

@@ -7,7 +7,8 @@ use crate::model::{Repo, Setup};
 
 /// Clones into `~/code/DIR` by way of a temporary name, so that an interrupted clone is never taken for a whole one.
 pub fn clone_script(repo: &Repo) -> String {
-    let branch = repo.branch.as_ref().map_or_else(String::new, |branch| format!("--branch {} ", quote(branch)));
+    let branch =
+        repo.branch.as_ref().map_or_else(String::new, |branch| format!("--branch {} ", quote(branch)));
     let (dir, url) = (quote(&repo.dir), quote(repo.url.as_str()));
     format!(
         "set -euo pipefail\n\
@@ -22,9 +23,8 @@ pub fn clone_script(repo: &Repo) -> String {
 /// Sets a fresh clone up, then leaves a note of it in `.git`; `None` when there is nothing to do.
 pub fn setup_script(repo: &Repo, is_first: bool, setup: &Setup) -> Option<String> {
     let work = match setup {
-        Setup::None => return None,
         Setup::Commands(lines) if is_first => lines.iter().map(|line| run(line)).collect(),
-        Setup::Commands(_) => return None,
+        Setup::None | Setup::Commands(_) => return None,
         Setup::ByLockFile => BY_LOCK_FILE.to_string(),
     };
     let dir = quote(&repo.dir);
@@ -71,13 +71,19 @@ mod tests {
     use super::*;
 
     fn repo() -> Repo {
-        Repo { url: "git@github.com:you/blog.git".parse().expect("a URL"), dir: "blog".into(), branch: Some("next".into()) }
+        Repo {
+            url: "git@github.com:you/blog.git".parse().expect("a URL"),
+            dir: "blog".into(),
+            branch: Some("next".into()),
+        }
     }
 
     #[test]
     fn a_clone_appears_whole_or_not_at_all() {
         let script = clone_script(&repo());
-        assert!(script.contains("git clone --progress --branch 'next' -- 'git@github.com:you/blog.git' .cloning-'blog'"));
+        assert!(script.contains(
+            "git clone --progress --branch 'next' -- 'git@github.com:you/blog.git' .cloning-'blog'"
+        ));
         assert!(script.ends_with("mv -T .cloning-'blog' 'blog'\n"));
         assert!(!script.contains("StrictHostKeyChecking=no"));
     }

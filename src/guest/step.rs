@@ -25,7 +25,12 @@ pub struct Step {
 
 impl Step {
     /// A step that adds to what `previous` left: its hash covers that one's, so a change reruns all that follow.
-    pub fn chained(name: String, body: String, files: Vec<(String, Vec<u8>)>, previous: Option<&Self>) -> Self {
+    pub fn chained(
+        name: String,
+        body: String,
+        files: Vec<(String, Vec<u8>)>,
+        previous: Option<&Self>,
+    ) -> Self {
         let before = previous.map_or("", |step| step.stamp.as_str());
         let stamp = hash(&[CONTRACT, before, &body], &files);
         Self { name, stamp, slot: None, body, files }
@@ -85,11 +90,13 @@ fn hash(texts: &[&str], files: &[(String, Vec<u8>)]) -> String {
         hasher.update((bytes.len() as u64).to_be_bytes());
         hasher.update(bytes);
     };
-    texts.iter().for_each(|text| add(text.as_bytes()));
-    files.iter().for_each(|(name, bytes)| {
+    for text in texts {
+        add(text.as_bytes());
+    }
+    for (name, bytes) in files {
         add(name.as_bytes());
         add(bytes);
-    });
+    }
     hasher.finalize().iter().take(16).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
@@ -113,7 +120,10 @@ mod tests {
 
     #[test]
     fn the_name_is_no_part_of_the_stamp() {
-        assert_eq!(Step::chained("other".into(), "a".into(), Vec::new(), None).stamp, chained("a", None).stamp);
+        assert_eq!(
+            Step::chained("other".into(), "a".into(), Vec::new(), None).stamp,
+            chained("a", None).stamp
+        );
     }
 
     #[test]

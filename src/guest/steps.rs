@@ -41,7 +41,8 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
     steps.push(environment(wanted).step());
     steps.push(identity_step(wanted.identity, wanted.git_hosts));
     let mut previous = None;
-    if wanted.needs_git && !wanted.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git")) {
+    if wanted.needs_git && !wanted.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git"))
+    {
         let step = Step::chained("apt: git".into(), apt_body(&["git".into()]), Vec::new(), None);
         steps.push(step.clone());
         previous = Some(step);
@@ -58,20 +59,22 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
 }
 
 fn guest_step() -> Step {
-    let files = vec![
-        ("session.sh".to_string(), include_bytes!("../../templates/guest/session.sh").to_vec()),
-        ("sshrc".to_string(), include_bytes!("../../templates/guest/sshrc").to_vec()),
-    ];
+    let session = include_bytes!("../../templates/guest/session.sh");
+    let files = vec![("session.sh".to_string(), session.to_vec())];
     let body = include_str!("../../templates/guest/guest.sh");
     Step::state("guest", "guest: session helper, apt settings".into(), body.into(), files)
 }
 
 fn certificates_step(certificates: &BTreeMap<String, String>) -> Step {
-    let files = certificates.iter().map(|(name, pem)| (format!("{name}.crt"), pem.clone().into_bytes())).collect();
-    let body = "rm -rf /usr/local/share/ca-certificates/machine\n\
-        install -D -m 0644 -t /usr/local/share/ca-certificates/machine ./*.crt\n\
-        update-ca-certificates >/dev/null\n";
-    Step::state("ca-certs", format!("ca_certs: {}", summary(certificates.keys().cloned())), body.into(), files)
+    let files =
+        certificates.iter().map(|(name, pem)| (format!("{name}.crt"), pem.clone().into_bytes())).collect();
+    let body = include_str!("../../templates/guest/ca-certs.sh");
+    Step::state(
+        "ca-certs",
+        format!("ca_certs: {}", summary(certificates.keys().cloned())),
+        body.into(),
+        files,
+    )
 }
 
 fn environment(wanted: &Wanted) -> Environment {
@@ -95,29 +98,52 @@ fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<S
     if !profile.apt_repos.is_empty() {
         let names = summary(profile.apt_repos.iter().map(|repo| repo.name.clone()));
         let files = profile.apt_repos.iter().map(|repo| (key_file(repo), repo.key.clone())).collect();
-        chain.add(format!("apt sources: {names}"), profile.apt_repos.iter().map(apt_repo_body).collect(), files);
+        chain.add(
+            format!("apt sources: {names}"),
+            profile.apt_repos.iter().map(apt_repo_body).collect(),
+            files,
+        );
     }
     if !profile.apt.is_empty() {
-        chain.add(format!("apt: {}", summary(profile.apt.iter().cloned())), apt_body(&profile.apt), Vec::new());
+        chain.add(
+            format!("apt: {}", summary(profile.apt.iter().cloned())),
+            apt_body(&profile.apt),
+            Vec::new(),
+        );
     }
     for download in &profile.downloads {
-        chain.add(format!("download: {}", short_url(&download.url)), download_body(download, arch), Vec::new());
+        chain.add(
+            format!("download: {}", short_url(&download.url)),
+            download_body(download, arch),
+            Vec::new(),
+        );
     }
-    let files = || profile.files.iter().map(|(name, bytes)| (name.clone(), bytes.clone())).collect::<Vec<_>>();
     if let Some(script) = &profile.script {
-        chain.add(format!("{label}: {}", script.name), format!("bash -euo pipefail {}\n", script_path(script)), files());
+        let body = format!("bash -euo pipefail {}\n", script_path(script));
+        chain.add(format!("{label}: {}", script.name), body, files(profile, script));
     }
     if !profile.npm.is_empty() {
-        chain.add(format!("npm: {}", summary(profile.npm.iter().cloned())), npm_body(&profile.npm), Vec::new());
+        chain.add(
+            format!("npm: {}", summary(profile.npm.iter().cloned())),
+            npm_body(&profile.npm),
+            Vec::new(),
+        );
     }
     if !profile.uv.is_empty() {
         chain.add(format!("uv: {}", summary(profile.uv.iter().cloned())), uv_body(&profile.uv), Vec::new());
     }
     if let Some(script) = &profile.user_script {
         let body = format!("chown -R dev: .\nas_dev bash -euo pipefail {}\n", script_path(script));
-        chain.add(format!("{label}: {}", script.name), body, files());
+        chain.add(format!("{label}: {}", script.name), body, files(profile, script));
     }
     chain.steps
+}
+
+/// A script runs with the other files of its profile beside it.
+fn files(profile: &Profile, script: &Script) -> Vec<(String, Vec<u8>)> {
+    let own = (script.name.clone(), script.text.clone().into_bytes());
+    let others = profile.files.iter().filter(|(name, _)| **name != script.name);
+    others.map(|(name, bytes)| (name.clone(), bytes.clone())).chain([own]).collect()
 }
 
 struct Chain {
@@ -167,7 +193,8 @@ fn npm_body(packages: &[String]) -> String {
 }
 
 fn uv_body(tools: &[String]) -> String {
-    tools.iter().map(|tool| format!("as_dev uv tool install --quiet --force -- {}\n", quote(tool))).collect()
+    let install = |tool: &String| format!("as_dev uv tool install --quiet --force -- {}\n", quote(tool));
+    tools.iter().map(install).collect::<Vec<_>>().concat()
 }
 
 fn download_body(download: &Download, arch: Arch) -> String {
@@ -268,12 +295,28 @@ mod tests {
     #[test]
     fn the_order_of_a_profile() {
         let expected = [
-            "guest: session helper, apt settings", "environment: PATH", "git: no identity configured", "apt: git",
-            "apt: jq, tmux, +1", "provision.toml: install.sh", "npm: prettier@3.6.2", "uv: ruff==1", "shell: bash",
+            "guest: session helper, apt settings",
+            "environment: PATH",
+            "git: no identity configured",
+            "apt: git",
+            "apt: jq, tmux, +1",
+            "provision.toml: install.sh",
+            "npm: prettier@3.6.2",
+            "uv: ruff==1",
+            "shell: bash",
             "checks: 1 of them",
         ];
         assert_eq!(names(&[profile()], true), expected);
         assert_eq!(names(&[], false)[3..], ["shell: bash"]);
+    }
+
+    #[test]
+    fn a_script_has_itself_and_its_profiles_files_beside_it() {
+        let with_pins = Profile { files: [("pins.txt".to_string(), b"x".to_vec())].into(), ..profile() };
+        let steps = profile_steps(&with_pins, Arch::Amd64, None);
+        let script =
+            steps.iter().find(|step| step.name.ends_with("install.sh")).expect("the script").script();
+        assert!(script.contains("base64 -d >'install.sh'") && script.contains("base64 -d >'pins.txt'"));
     }
 
     #[test]
@@ -311,7 +354,8 @@ mod tests {
 
     #[test]
     fn every_script_is_one_that_bash_parses() {
-        let (certificates, identity) = ([("a".to_string(), "pem".to_string())].into(), GitIdentity::default());
+        let (certificates, identity) =
+            ([("a".to_string(), "pem".to_string())].into(), GitIdentity::default());
         let profiles = [profile()];
         let wanted = Wanted {
             profiles: &profiles,
@@ -323,7 +367,11 @@ mod tests {
             needs_git: true,
             arch: Arch::Arm64,
         };
-        let runner = crate::process::Runner::new(vec![("PATH".into(), "/usr/bin:/bin".into())], crate::process::Interrupt::default(), None);
+        let runner = crate::process::Runner::new(
+            vec![("PATH".into(), "/usr/bin:/bin".into())],
+            crate::process::Interrupt::default(),
+            None,
+        );
         for step in list_steps(&wanted) {
             let cmd = crate::process::Cmd::new("bash").args(["-n", "-s"]).input(step.script());
             runner.run(&cmd).unwrap_or_else(|failure| panic!("{}: {failure:?}", step.name));

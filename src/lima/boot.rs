@@ -19,8 +19,7 @@ const CONSOLES: [&str; 3] = ["serial.log", "serialp.log", "serialv.log"];
 const TAIL_BYTES: u64 = 256 * 1024;
 /// How often the console is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// When, and how often, a guest is tried that has printed no marker: its console may lead elsewhere.
-const KNOCK_AFTER: Duration = Duration::from_secs(45);
+/// How often a guest is tried that has printed no marker: its console may lead elsewhere.
 const KNOCK_EVERY: Duration = Duration::from_secs(5);
 
 /// How a wait ended.
@@ -43,6 +42,9 @@ pub struct Patience {
     pub boot: Duration,
     /// Until it must have printed anything; `None` where silence means nothing.
     pub silence: Option<Duration>,
+    /// Until it is tried although it has printed no marker. A knock that comes too early is delivered late, and held
+    /// against whoever knocks next.
+    pub knock_after: Duration,
 }
 
 /// Waits until `connect` says true. `start_failed` says whether `limactl start` has ended badly.
@@ -59,7 +61,7 @@ pub fn wait_for_guest(
         runner.check_interrupt()?;
         let console = console_tail(instance);
         let markers = console.matches(MARKER).count();
-        let knock = started.elapsed() > KNOCK_AFTER && last_knock.elapsed() > KNOCK_EVERY;
+        let knock = started.elapsed() > patience.knock_after && last_knock.elapsed() > KNOCK_EVERY;
         // After a marker a connection succeeds; one that does not is repeated at the pace sshd forgives.
         let retry = markers > 0 && last_knock.elapsed() > KNOCK_EVERY / 2;
         if markers > markers_tried || retry || knock {
@@ -98,7 +100,8 @@ mod tests {
     use super::*;
     use crate::process::Interrupt;
 
-    const PATIENCE: Patience = Patience { boot: Duration::from_millis(400), silence: None };
+    const PATIENCE: Patience =
+        Patience { boot: Duration::from_millis(400), silence: None, knock_after: Duration::from_secs(60) };
 
     fn runner() -> Runner {
         Runner::new(Vec::new(), Interrupt::default(), None)
@@ -113,7 +116,8 @@ mod tests {
             Ok(true)
         });
         assert_eq!((boot.expect("waited"), knocks), (Boot::TimedOut, 0));
-        disk::write_atomic(&folder.path().join("serialv.log"), b"[ 1.0] MACHINE-SSHD-UP\r\n", 0o600).expect("written");
+        disk::write_atomic(&folder.path().join("serialv.log"), b"[ 1.0] MACHINE-SSHD-UP\r\n", 0o600)
+            .expect("written");
         let boot = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(false), &mut || {
             knocks += 1;
             Ok(true)

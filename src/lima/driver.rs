@@ -28,12 +28,16 @@ pub struct Driver<'a> {
     pub layout: &'a Layout,
     /// What differs between hosts.
     pub host: &'a Host,
+    /// Whether what is learnt about Lima may be written down.
+    pub remembers: bool,
 }
 
 impl Driver<'_> {
     /// Makes sure that there is a Lima new enough. Its answer is remembered by the program's path, size and time.
     pub fn check_version(&self, accept_unknown: bool) -> Result<()> {
-        let Some(program) = self.runner.find("limactl") else { return Err(version::not_installed(self.host.os)) };
+        let Some(program) = self.runner.find("limactl") else {
+            return Err(version::not_installed(self.host.os));
+        };
         let print = fingerprint(&program);
         let memory = self.layout.state.join("lima-version");
         let remembered = disk::read_text_if_there(&memory)?.unwrap_or_default();
@@ -42,6 +46,9 @@ impl Driver<'_> {
         }
         let output = self.runner.read(&self.limactl.version())?.text();
         version::judge(&output, accept_unknown, self.host.os)?;
+        if !self.remembers {
+            return Ok(());
+        }
         disk::ensure_private_folder(&self.layout.state)?;
         disk::write_atomic(&memory, format!("{print}\n{output}").as_bytes(), 0o600)
     }
@@ -112,17 +119,17 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// Exit code 5: the foreign settings, each with the file it came from. Nothing has been started.
-    pub fn verify(&self, instance: &Instance, rendered: &str) -> Result<()> {
+    pub fn verify(&self, name: &str, config: &serde_json::Value, rendered: &str) -> Result<()> {
         let folder = self.limactl.home().join("_config");
-        let yaml = self.yaml_path(&instance.name);
+        let yaml = self.yaml_path(name);
         let ours = template::parse(rendered)?;
-        let foreign = foreign_settings(&ours, &instance.config, |key| culprit(&folder, &yaml, key));
+        let foreign = foreign_settings(&ours, config, |key| culprit(&folder, &yaml, key));
         if foreign.is_empty() {
             return Ok(());
         }
         let list: Vec<String> = foreign.iter().map(ToString::to_string).collect();
-        let name = &instance.name;
-        let sentence = format!("will not start `{name}`: Lima would use settings that `machine` did not write");
+        let sentence =
+            format!("will not start `{name}`: Lima would use settings that `machine` did not write");
         let failure = Failure::new(Kind::NotTrusted, list.join("\n")).because(sentence);
         Err(failure.hint("remove those settings from the named files, then run the command again"))
     }
@@ -142,8 +149,10 @@ impl Driver<'_> {
             return Ok(());
         }
         let room = (limit + name.len()).saturating_sub(needed);
-        let sentence =
-            format!("the name `{name}` is too long for a socket below `{}`: {room} characters fit there", home.display());
+        let sentence = format!(
+            "the name `{name}` is too long for a socket below `{}`: {room} characters fit there",
+            home.display()
+        );
         Err(Failure::usage(sentence).hint("set XDG_DATA_HOME to a shorter folder, or take a shorter name"))
     }
 }
@@ -156,7 +165,7 @@ pub(super) fn explain(failure: Failure) -> Failure {
     }
     let mut chain = causes.into_iter().rev();
     let innermost = anyhow::anyhow!("{}", chain.next().unwrap_or_default());
-    Failure { error: chain.fold(innermost, |error, sentence| error.context(sentence)), ..failure }
+    Failure { error: chain.fold(innermost, anyhow::Error::context), ..failure }
 }
 
 /// The message of one log line; other lines are themselves.
@@ -170,6 +179,7 @@ pub(super) fn log_message(line: &str) -> String {
 fn fingerprint(program: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(program);
-    let (size, time) = metadata.map_or((0, 0), |metadata| (metadata.len(), metadata.mtime_nsec() + metadata.mtime()));
+    let (size, time) =
+        metadata.map_or((0, 0), |metadata| (metadata.len(), metadata.mtime_nsec() + metadata.mtime()));
     format!("{} {size} {time}", program.display())
 }

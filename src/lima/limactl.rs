@@ -23,7 +23,8 @@ impl Limactl {
         let launcher = launcher.map(|path| {
             // Lima splits the value into shell words (qemu.go, `Exe`).
             let path = path.to_string_lossy();
-            let quoted = shlex::try_quote(&path).map_or_else(|_| path.to_string(), std::borrow::Cow::into_owned);
+            let quoted =
+                shlex::try_quote(&path).map_or_else(|_| path.to_string(), std::borrow::Cow::into_owned);
             (format!("QEMU_SYSTEM_{}", host.arch.lima().to_uppercase()), quoted)
         });
         Self { program: "limactl".into(), home: home.to_owned(), launcher }
@@ -66,17 +67,23 @@ impl Limactl {
 
     /// Stops an instance through ACPI; Lima itself gives up after three minutes.
     pub fn stop(&self, name: &str) -> Cmd {
-        self.call().args(["--tty=false", "--log-format=json", "stop", name]).time_limit(Duration::from_secs(100))
+        self.call()
+            .args(["--tty=false", "--log-format=json", "stop", name])
+            .time_limit(Duration::from_secs(100))
     }
 
     /// Stops an instance by SIGKILL. Only after the pids in its folder have been identified.
     pub fn stop_forcibly(&self, name: &str) -> Cmd {
-        self.call().args(["--tty=false", "--log-format=json", "stop", "-f", name]).time_limit(Duration::from_secs(60))
+        self.call()
+            .args(["--tty=false", "--log-format=json", "stop", "-f", name])
+            .time_limit(Duration::from_secs(60))
     }
 
     /// Deletes an instance, running or not. Only after the pids in its folder have been identified.
     pub fn delete(&self, name: &str) -> Cmd {
-        self.call().args(["--tty=false", "--log-format=json", "delete", "-f", name]).time_limit(Duration::from_secs(60))
+        self.call()
+            .args(["--tty=false", "--log-format=json", "delete", "-f", name])
+            .time_limit(Duration::from_secs(60))
     }
 }
 

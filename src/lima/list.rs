@@ -75,7 +75,9 @@ impl From<Raw> for Instance {
             folder: raw.dir,
             host_agent_pid: Some(raw.host_agent_pid).filter(|pid| *pid > 0),
             driver_pid: Some(raw.driver_pid).filter(|pid| *pid > 0),
-            errors: errors.map(|error| error.as_str().map_or_else(|| error.to_string(), String::from)).collect(),
+            errors: errors
+                .map(|error| error.as_str().map_or_else(|| error.to_string(), String::from))
+                .collect(),
             config: raw.config,
         }
     }

@@ -62,7 +62,9 @@ impl Header {
     fn parse(bytes: &[u8; 112]) -> Result<Self> {
         let (version, cluster_bits) = (number(&bytes[4..8]), number(&bytes[20..24]));
         if bytes[..4] != MAGIC || !(2..=3).contains(&version) || !(9..=21).contains(&cluster_bits) {
-            return Err(refused("is not a qcow2 image of version 2 or 3 with clusters of 512 bytes to 2 MiB"));
+            return Err(refused(
+                "is not a qcow2 image of version 2 or 3 with clusters of 512 bytes to 2 MiB",
+            ));
         }
         let (size, l1_offset) = (number(&bytes[24..32]), number(&bytes[40..48]));
         let header = Self { version, cluster_bits, cluster: 1 << cluster_bits, size, l1_offset };
@@ -84,12 +86,15 @@ impl Header {
             (features & 1 << 3 != 0, "is compressed with zstd or something else that is not deflate"),
             (features & 1 << 4 != 0, "has extended L2 entries"),
             (features >> 5 != 0, "needs features that are not known here"),
-            (is_new && (length < 104 || length % 8 != 0 || length > cluster), "has a header of an odd length"),
+            (
+                is_new && (length < 104 || !length.is_multiple_of(8) || length > cluster),
+                "has a header of an odd length",
+            ),
             (is_new && length > 104 && bytes[104] != 0, "names a compression it does not declare"),
             (self.size > MAX_SIZE, "says that its disk is larger than 16 TiB"),
             (l1_entries.max(self.tables()) > MAX_L1_ENTRIES, "has a first-level table of more than 32 MiB"),
             (l1_entries < self.tables(), "has a first-level table that is too short for its size"),
-            (self.l1_offset % cluster != 0, "has a first-level table that begins amid a cluster"),
+            (!self.l1_offset.is_multiple_of(cluster), "has a first-level table that begins amid a cluster"),
         ];
         objections.iter().find(|(applies, _)| *applies).map_or(Ok(()), |(_, why)| Err(refused(why)))
     }
@@ -124,7 +129,7 @@ impl Source {
 
     /// Reads a table or the used part of a plain cluster.
     fn read_cluster(&mut self, offset: u64, cluster: usize, buffer: &mut [u8]) -> Result<()> {
-        if offset % cluster as u64 != 0 {
+        if !offset.is_multiple_of(cluster as u64) {
             return Err(damaged(format!("a cluster begins at byte {offset}, amid another")));
         }
         self.charge(buffer.len() as u64)?;

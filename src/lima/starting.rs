@@ -21,6 +21,9 @@ use crate::ssh::{Attempt, Road};
 /// A boot under hardware virtualisation takes seconds, under emulation minutes.
 const BOOT_PATIENCE: Duration = Duration::from_secs(240);
 const BOOT_PATIENCE_EMULATED: Duration = Duration::from_secs(1200);
+/// When a guest is tried that has not said on its console that it listens.
+const KNOCK_AFTER: Duration = Duration::from_secs(60);
+const KNOCK_AFTER_EMULATED: Duration = Duration::from_secs(300);
 /// A kernel that KVM can run prints within a second or two.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -59,7 +62,9 @@ impl Driver<'_> {
         let engine = self.prepare_launcher(name, acceleration)?;
         match self.start_once(name, road, engine) {
             Err(Trouble::Silent) => {
-                (acceleration.say)("nothing on the console for 20 s under KVM: trying software emulation instead");
+                (acceleration.say)(
+                    "nothing on the console for 20 s under KVM: trying software emulation instead",
+                );
                 self.stop_left_over(name)?;
                 self.remember_hang()?;
                 self.write_launch(name, Engine::Tcg)?;
@@ -75,7 +80,7 @@ impl Driver<'_> {
     /// When it does not in time. It goes on running: somebody else may be at work in it.
     pub fn wait(&self, name: &str, road: &Road) -> Result<()> {
         let folder = self.layout.instance(name);
-        let patience = Patience { boot: BOOT_PATIENCE, silence: None };
+        let patience = Patience { boot: BOOT_PATIENCE, silence: None, knock_after: KNOCK_AFTER / 6 };
         let mut last_words = String::new();
         let mut connect = || match road.open(self.runner)? {
             Attempt::Connected => Ok(true),
@@ -89,7 +94,10 @@ impl Driver<'_> {
             return Ok(());
         }
         let failure = self.describe(name, &folder, &boot, &last_words, patience.boot);
-        Err(Failure { hints: vec![format!("restart it: `machine down {name} && machine up {name}`")], ..failure })
+        Err(Failure {
+            hints: vec![format!("restart it: `machine down {name} && machine up {name}`")],
+            ..failure
+        })
     }
 
     fn start_once(&self, name: &str, road: &Road, engine: Option<Engine>) -> Result<Started, Trouble> {
@@ -101,6 +109,7 @@ impl Driver<'_> {
         let patience = Patience {
             boot: if emulated { BOOT_PATIENCE_EMULATED } else { BOOT_PATIENCE },
             silence: (engine == Some(Engine::Kvm)).then_some(SILENCE),
+            knock_after: if emulated { KNOCK_AFTER_EMULATED } else { KNOCK_AFTER },
         };
         let mut child = self.spawn_start(name)?;
         let mut last_words = String::new();
@@ -137,7 +146,14 @@ impl Driver<'_> {
         Ok(child)
     }
 
-    fn describe(&self, name: &str, folder: &Path, boot: &Boot, last_words: &str, patience: Duration) -> Failure {
+    fn describe(
+        &self,
+        name: &str,
+        folder: &Path,
+        boot: &Boot,
+        last_words: &str,
+        patience: Duration,
+    ) -> Failure {
         let log = start_log(self.layout, name);
         if *boot == Boot::StartFailed {
             let words: Vec<String> = disk::read_tail(&log, 16_384).lines().map(log_message).collect();
@@ -168,8 +184,10 @@ impl Driver<'_> {
         }
         let program = launcher::program_name(self.host.arch);
         let qemu = self.runner.find(&program).ok_or_else(|| {
-            Failure::operation(format!("the program `{program}` is not installed, or not on PATH: Lima needs QEMU here"))
-                .hint("install it: `apt install qemu-system-x86 qemu-utils`, or your system's own packages")
+            Failure::operation(format!(
+                "the program `{program}` is not installed, or not on PATH: Lima needs QEMU here"
+            ))
+            .hint("install it: `apt install qemu-system-x86 qemu-utils`, or your system's own packages")
         })?;
         launcher::install(&self.layout.launcher(), self.host.arch, acceleration.binary, &qemu)?;
         let hangs = self.read_verdict()?.is_some_and(|verdict| verdict.circumstances == circumstances(&qemu));
@@ -192,7 +210,7 @@ impl Driver<'_> {
     }
 
     fn remember_hang(&self) -> Result<()> {
-        let qemu = self.runner.find(&launcher::program_name(self.host.arch)).unwrap_or_default();
+        let qemu = self.runner.find(launcher::program_name(self.host.arch)).unwrap_or_default();
         let verdict = Verdict { circumstances: circumstances(&qemu) };
         let text = serde_json::to_vec(&verdict).unwrap_or_default();
         disk::write_atomic(&self.layout.state.join("kvm.json"), &text, 0o600)
@@ -264,4 +282,3 @@ pub fn start_problem(layout: &Layout, name: &str) -> Option<String> {
     let text = disk::read_tail(&start_log(layout, name), 16_384);
     text.lines().filter(|line| line.contains("\"level\":\"fatal\"")).map(log_message).next_back()
 }
-

@@ -53,14 +53,18 @@ impl Driver<'_> {
     fn wait_until_gone(&self, instance: &Instance) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let pids = [instance.host_agent_pid, instance.driver_pid];
-        for pid in pids.into_iter().flatten() {
-            while Identity::of(pid, self.runner).is_some_and(|identity| belongs_to(&identity.command, instance)) {
-                if Instant::now() > deadline {
-                    return Err(Failure::operation(format!("process {pid} of `{}` does not end", instance.name)));
-                }
-                self.runner.check_interrupt()?;
-                std::thread::sleep(Duration::from_millis(100));
+        pids.into_iter().flatten().try_for_each(|pid| self.wait_for_end(pid, instance, deadline))
+    }
+
+    fn wait_for_end(&self, pid: i32, instance: &Instance, deadline: Instant) -> Result<()> {
+        let lives = |identity: Identity| belongs_to(&identity.command, instance);
+        while Identity::of(pid, self.runner).is_some_and(lives) {
+            if Instant::now() > deadline {
+                let name = &instance.name;
+                return Err(Failure::operation(format!("process {pid} of `{name}` does not end")));
             }
+            self.runner.check_interrupt()?;
+            std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     }
@@ -87,7 +91,10 @@ mod tests {
             errors: Vec::new(),
             config: serde_json::Value::Null,
         };
-        assert!(belongs_to("/usr/bin/limactl hostagent --pidfile /l/blog/ha.pid --socket /l/blog/ha.sock blog", &instance));
+        assert!(belongs_to(
+            "/usr/bin/limactl hostagent --pidfile /l/blog/ha.pid --socket /l/blog/ha.sock blog",
+            &instance
+        ));
         assert!(belongs_to("qemu-system-x86_64 -m 4096 -pidfile /l/blog/qemu.pid", &instance));
         assert!(!belongs_to("vim /l/blog2/notes", &instance));
         assert!(!belongs_to("/usr/sbin/sshd -D", &instance));

@@ -144,7 +144,8 @@ impl Machine {
 
 /// Reads a lima.yaml, ours or Lima's stored copy, for comparison.
 pub fn parse(yaml: &str) -> Result<serde_json::Value> {
-    serde_saphyr::from_str(yaml).map_err(|cause| Failure::operation(format!("failed to read a lima.yaml: {cause}")))
+    serde_saphyr::from_str(yaml)
+        .map_err(|cause| Failure::operation(format!("failed to read a lima.yaml: {cause}")))
 }
 
 /// The comment that says which machine an instance is.
@@ -193,13 +194,47 @@ pub(super) mod tests {
     #[test]
     fn linux_on_amd64() {
         let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
-        insta::assert_snapshot!(overlay_of(&yaml), @"");
+        insta::assert_snapshot!(overlay_of(&yaml), @r#"
+        vmType: qemu
+        arch: x86_64
+        cpus: 2
+        memory: 4GiB
+        disk: 40GiB
+        images:
+        - location: "/cache/debian: 13 #1.raw"
+          arch: x86_64
+        ssh:
+          localPort: 20001
+          loadDotSSHPubKeys: false
+          forwardAgent: false
+          forwardX11: false
+          forwardX11Trusted: false
+        firmware:
+          legacyBIOS: false
+        "#);
     }
 
     #[test]
     fn macos_on_arm64() {
         let yaml = example().render(&host(HostOs::MacOs, Arch::Arm64)).expect("YAML");
-        insta::assert_snapshot!(overlay_of(&yaml), @"");
+        insta::assert_snapshot!(overlay_of(&yaml), @r#"
+        vmType: vz
+        arch: aarch64
+        cpus: 2
+        memory: 4GiB
+        disk: 40GiB
+        images:
+        - location: "/cache/debian: 13 #1.raw"
+          arch: aarch64
+        ssh:
+          localPort: 20001
+          loadDotSSHPubKeys: false
+          forwardAgent: false
+          forwardX11: false
+          forwardX11Trusted: false
+        firmware:
+          legacyBIOS: false
+        "#);
     }
 
     #[test]

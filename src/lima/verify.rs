@@ -11,15 +11,43 @@ use serde_json::Value;
 
 /// Everything through which a host crosses into a guest, or back; other keys are Lima's business.
 const GUARDED: [&str; 28] = [
-    "plain", "mounts", "mountTypesUnsupported", "networks", "portForwards", "copyToHost", "additionalDisks", "probes",
-    "provision", "containerd", "hostResolver", "dns", "propagateProxyEnv", "env", "param", "user", "ssh", "images",
-    "vmType", "vmOpts", "arch", "caCerts", "upgradePackages", "nestedVirtualization", "video", "firmware", "base",
+    "plain",
+    "mounts",
+    "mountTypesUnsupported",
+    "networks",
+    "portForwards",
+    "copyToHost",
+    "additionalDisks",
+    "probes",
+    "provision",
+    "containerd",
+    "hostResolver",
+    "dns",
+    "propagateProxyEnv",
+    "env",
+    "param",
+    "user",
+    "ssh",
+    "images",
+    "vmType",
+    "vmOpts",
+    "arch",
+    "caCerts",
+    "upgradePackages",
+    "nestedVirtualization",
+    "video",
+    "firmware",
+    "base",
     "message",
 ];
 
 /// What Lima fills in by itself and does no harm.
 const FILLED_IN: [&str; 6] = [
-    "containerd.archives", "ssh.overVsock", "images.0.kernel.arch", "images.0.initrd.arch", "vmOpts.vz.rosetta",
+    "containerd.archives",
+    "ssh.overVsock",
+    "images.0.kernel.arch",
+    "images.0.initrd.arch",
+    "vmOpts.vz.rosetta",
     "vmOpts.vz.diskImageFormat",
 ];
 
@@ -46,7 +74,11 @@ impl fmt::Display for Foreign {
 /// Lists every guarded setting in which `effective` differs from `rendered`.
 ///
 /// `culprit` is the file to blame for a difference in a top-level key.
-pub fn foreign_settings(rendered: &Value, effective: &Value, culprit: impl Fn(&str) -> PathBuf) -> Vec<Foreign> {
+pub fn foreign_settings(
+    rendered: &Value,
+    effective: &Value,
+    culprit: impl Fn(&str) -> PathBuf,
+) -> Vec<Foreign> {
     let ours = leaves_of(rendered);
     let theirs = leaves_of(effective);
     let foreign = |key: &String, found: Option<String>| Foreign {
@@ -63,7 +95,9 @@ pub fn foreign_settings(rendered: &Value, effective: &Value, culprit: impl Fn(&s
 }
 
 fn is_filled_in(key: &str) -> bool {
-    FILLED_IN.iter().any(|known| key.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    FILLED_IN
+        .iter()
+        .any(|known| key.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 /// The guarded leaves that say something: an empty or false value is the same as none.
@@ -83,7 +117,10 @@ fn collect(path: &str, value: &Value, leaves: &mut BTreeMap<String, Value>) {
             fields.iter().for_each(|(name, field)| collect(&format!("{path}.{name}"), field, leaves));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, item)| collect(&format!("{path}.{index}"), item, leaves));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, item)| collect(&format!("{path}.{index}"), item, leaves));
         }
         Value::Null | Value::Bool(false) => {}
         Value::String(text) if text.is_empty() => {}
@@ -137,8 +174,14 @@ mod tests {
         let ours = json!({"plain": true, "ssh": {"localPort": 20000}, "provision": [{"mode": "system", "script": "x"}]});
         let cases = [
             (json!({"mounts": [{"location": "~"}]}), "`mounts.0.location` is \"~\", from `mounts`"),
-            (json!({"ssh": {"localPort": 20000, "forwardAgent": true}}), "`ssh.forwardAgent` is true, from `ssh`"),
-            (json!({"portForwards": [{"guestPort": 1}]}), "`portForwards.0.guestPort` is 1, from `portForwards`"),
+            (
+                json!({"ssh": {"localPort": 20000, "forwardAgent": true}}),
+                "`ssh.forwardAgent` is true, from `ssh`",
+            ),
+            (
+                json!({"portForwards": [{"guestPort": 1}]}),
+                "`portForwards.0.guestPort` is 1, from `portForwards`",
+            ),
             (json!({"networks": [{"lima": "user-v2"}]}), "`networks.0.lima` is \"user-v2\", from `networks`"),
             (json!({"plain": false}), "`plain` is missing, because of `plain`"),
             (json!({"env": {"X": "1"}}), "`env.X` is \"1\", from `env`"),
@@ -156,6 +199,9 @@ mod tests {
     fn an_added_script_is_found_and_a_key_is_not_shown() {
         let effective = json!({"plain": true, "ssh": {"localPort": 20000}, "provision":
             [{"mode": "system", "script": "-----BEGIN OPENSSH PRIVATE KEY-----"}]});
-        assert_eq!(keys(&effective), ["`provision.0.script` is a script with a private key, from `provision`"]);
+        assert_eq!(
+            keys(&effective),
+            ["`provision.0.script` is a script with a private key, from `provision`"]
+        );
     }
 }

@@ -36,7 +36,9 @@ pub fn parse(output: &str) -> Option<Version> {
 pub fn judge(output: &str, accept_unknown: bool, os: HostOs) -> Result<()> {
     let upgrade = match os {
         HostOs::MacOs => "upgrade it: `brew upgrade lima`",
-        HostOs::Linux => "install a newer one: `brew install lima`, or see https://lima-vm.io/docs/installation/",
+        HostOs::Linux => {
+            "install a newer one: `brew install lima`, or see https://lima-vm.io/docs/installation/"
+        }
     };
     match parse(output) {
         Some(version) if version >= MINIMUM => Ok(()),
@@ -46,7 +48,8 @@ pub fn judge(output: &str, accept_unknown: bool, os: HostOs) -> Result<()> {
         }
         None if accept_unknown => Ok(()),
         None => {
-            let sentence = format!("`limactl --version` printed `{}`: no version to judge it by", output.trim());
+            let sentence =
+                format!("`limactl --version` printed `{}`: no version to judge it by", output.trim());
             Err(Failure::operation(sentence)
                 .hint(upgrade)
                 .hint("to accept a build of your own, set `accept_unknown_version = true` below `[lima]` in config.toml"))
@@ -71,7 +74,12 @@ mod tests {
 
     #[test]
     fn judges_versions() {
-        let accepted = ["limactl version 2.2.0", "limactl version v2.3.1-rc.0", "limactl version 2.2.0-12-gabc.m", "3.0.0"];
+        let accepted = [
+            "limactl version 2.2.0",
+            "limactl version v2.3.1-rc.0",
+            "limactl version 2.2.0-12-gabc.m",
+            "3.0.0",
+        ];
         for output in accepted {
             assert!(judge(output, false, HostOs::Linux).is_ok(), "{output}");
         }

@@ -2,6 +2,8 @@
 //!
 //! Enters: what the host's git and ssh say. Leaves: values. Knows nobody.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// The configured identity.
@@ -24,6 +26,9 @@ pub struct GitHost {
     pub hostname: String,
     /// The port, when it is not 22.
     pub port: Option<u16>,
-    /// Lines for known_hosts, from the user's own.
+    /// The agent that the host's ssh configuration names for it (`IdentityAgent`); the path stays on the host.
+    #[serde(default)]
+    pub identity_agent: Option<PathBuf>,
+    /// Lines for `known_hosts`, from the user's own.
     pub known_hosts: Vec<String>,
 }

@@ -12,7 +12,7 @@ mod size;
 
 pub use git::{GitHost, GitIdentity};
 pub use host::{Arch, Host, HostOs};
-pub use name::{EnvName, ImageName, ProfileName, ProjectName, RESERVED};
+pub use name::{EnvName, ImageName, ProfileName, ProjectName};
 pub use project::*;
 pub use refused::{Refused, credential_ranges, push_visible, shown};
 pub use repo_url::{RepoUrl, Transport, is_folder_name};

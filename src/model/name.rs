@@ -245,13 +245,6 @@ impl fmt::Display for ImageName {
 /// The text side of the names that wrap one.
 macro_rules! name_as_text {
     ($($name:ident),*) => {$(
-        impl $name {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)
@@ -267,6 +260,20 @@ macro_rules! name_as_text {
 }
 
 name_as_text!(ProjectName, ProfileName, EnvName);
+
+impl ProjectName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ProfileName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -335,7 +342,7 @@ mod tests {
     #[test]
     fn environment_names_cannot_steer() {
         for name in ["A", "_x", "DATABASE_URL", "LDFLAGS", "PATHS"] {
-            assert_eq!(name.parse::<EnvName>().unwrap().as_str(), name);
+            assert_eq!(name.parse::<EnvName>().unwrap().as_ref(), name);
         }
         for name in
             ["LD_PRELOAD", "DYLD_X", "BASH_ENV", "ENV", "IFS", "HOME", "USER", "SHELL", "SSH_AUTH_SOCK"]

@@ -35,11 +35,6 @@ impl Refused {
     pub fn masked_value(&self) -> Option<&str> {
         self.masked.as_deref()
     }
-
-    /// What the author most likely meant, when that can be told.
-    pub fn suggestion(&self) -> Option<&str> {
-        self.instead.as_deref()
-    }
 }
 
 impl fmt::Display for Refused {

@@ -27,6 +27,7 @@ pub struct RepoUrl {
     user: Option<String>,
     host: String,
     port: Option<u16>,
+    /// What follows the host: with a leading `/` in `ssh://` and `https://` addresses.
     path: String,
 }
 
@@ -41,11 +42,6 @@ impl RepoUrl {
         self.transport
     }
 
-    /// The login name, only ever of an ssh address.
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
-    }
-
     /// The host, as written; for ssh it may be an alias of the user's ssh configuration.
     pub fn host(&self) -> &str {
         &self.host
@@ -54,11 +50,6 @@ impl RepoUrl {
     /// The port, where one is written.
     pub const fn port(&self) -> Option<u16> {
         self.port
-    }
-
-    /// What follows the host: with a leading `/` where there is one (`ssh://`, `https://`), else as in `you/blog.git`.
-    pub fn path(&self) -> &str {
-        &self.path
     }
 
     /// The folder a clone gets: the last part of the path without `.git`.

@@ -16,7 +16,11 @@ use crate::record::{MachineRecord, SCHEMA};
 ///
 /// A machine of a repository's file is its name and its remote; one of a user's file is its name and that file. A file
 /// that moved is bound anew after `confirm` agreed (decision of the user, so it is asked above).
-pub(super) fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<()> {
+pub(super) fn check_owner(
+    goal: &Goal,
+    record: &MachineRecord,
+    confirm: &dyn Fn(&str) -> Option<bool>,
+) -> Result<()> {
     let name = &goal.name;
     let from = record.config_file.display();
     let same_file = record.config_file == goal.config_file;
@@ -43,43 +47,49 @@ pub(super) fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &dyn Fn(
     }
 }
 
-/// Rebuilds a lost record from the instance itself.
+/// Rebuilds a lost record from the instance itself. What only the configuration knows is as for an empty project.
 ///
 /// # Errors
 /// When the instance does not carry our marker: it is somebody else's and is left alone.
-pub(super) fn rebuild(site: &Site, goal: &Goal) -> Result<MachineRecord> {
-    let path = site.driver().yaml_path(goal.name.as_str());
+pub fn rebuild(site: &Site, name: &str) -> Result<MachineRecord> {
+    if site.dry_run {
+        return Err(Failure::operation(format!(
+            "the record of `{name}` is lost, and --dry-run does not rebuild it"
+        )));
+    }
+    let path = site.driver().yaml_path(name);
     let yaml = disk::read_text_if_there(&path)?.unwrap_or_default();
     let foreign = || {
-        let sentence = format!("there is an instance `{}` in Lima's home that `machine` did not make", goal.name);
+        let sentence = format!("there is an instance `{name}` in Lima's home that `machine` did not make");
         Failure::operation(sentence).hint(format!("look at it: `{}`", path.display()))
     };
     let uuid = lima::uuid_of(&yaml).ok_or_else(foreign)?.to_string();
     let config = lima::parse(&yaml)?;
-    let port = config["ssh"]["localPort"].as_u64().and_then(|port| u16::try_from(port).ok()).ok_or_else(foreign)?;
+    let port =
+        config["ssh"]["localPort"].as_u64().and_then(|port| u16::try_from(port).ok()).ok_or_else(foreign)?;
     let key = private_key_in(&yaml).ok_or_else(foreign)?;
-    write_host_key(site, goal.name.as_str(), &key)?;
-    site.keep_rendered(goal.name.as_str(), &yaml)?;
+    write_host_key(site, name, &key)?;
+    site.keep_rendered(name, &yaml)?;
     let kernel = &config["images"][0]["kernel"];
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
     Ok(MachineRecord {
         schema: SCHEMA,
-        name: goal.name.to_string(),
+        name: name.to_string(),
         uuid,
-        config_file: goal.config_file.clone(),
-        in_repository: goal.in_repository,
-        origin: goal.origin(),
+        config_file: std::path::PathBuf::new(),
+        in_repository: false,
+        origin: None,
         port,
-        host_key: public_key(site, goal.name.as_str())?,
+        host_key: public_key(site, name)?,
         image: text(&config["images"][0]["location"]).into(),
         kernel: kernel.is_object().then(|| {
             let initrd = text(&config["images"][0]["initrd"]["location"]);
             (text(&kernel["location"]).into(), initrd.into(), text(&kernel["cmdline"]))
         }),
         disk_bytes: text(&config["disk"]).parse().map_or(0, crate::model::ByteSize::bytes),
-        forward_agent: goal.forward_agent,
-        folder: goal.folder(),
-        git_hosts: goal.git_hosts.clone(),
+        forward_agent: false,
+        folder: String::new(),
+        git_hosts: Vec::new(),
         held: false,
         ready: None,
         last_used: 0,
@@ -122,7 +132,8 @@ pub(super) fn generate_command(path: &Path, name: &str) -> Cmd {
 /// The private host key, for rendering.
 pub(super) fn read_host_key(site: &Site, name: &str) -> Result<String> {
     let path = host_key_path(site, name);
-    disk::read_text_if_there(&path)?.ok_or_else(|| Failure::operation(format!("`{}` is gone", path.display())))
+    disk::read_text_if_there(&path)?
+        .ok_or_else(|| Failure::operation(format!("`{}` is gone", path.display())))
 }
 
 /// The public half, without its comment.

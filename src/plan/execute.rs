@@ -4,14 +4,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::observe::{observe, random_hex};
 use super::provision::provision;
-use super::repositories::repositories;
 use super::report::Reporter;
-use super::{Connection, Goal, Observed, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
+use super::repositories::repositories;
+use super::{Connection, Goal, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
 use crate::failure::{Failure, Result};
 use crate::guest::{Observation, observe_script};
 use crate::lima::{Instance, LocalImage, Machine};
-use crate::record::{HostAgent, Journal, MachineRecord, Ready, SCHEMA};
+use crate::record::{HostAgent, Journal, MachineRecord, Ready};
 use crate::ssh::{Road, ensure_include};
 
 /// What came of it.
@@ -30,10 +31,10 @@ pub(super) struct Work<'a> {
     pub(super) site: &'a Site<'a>,
     pub(super) goal: Goal,
     pub(super) record: MachineRecord,
-    instance: Option<Instance>,
-    image: Option<LocalImage>,
-    observation: Observation,
-    fresh: bool,
+    pub(super) instance: Option<Instance>,
+    pub(super) image: Option<LocalImage>,
+    pub(super) observation: Observation,
+    pub(super) fresh: bool,
 }
 
 /// What the caller does in between.
@@ -55,6 +56,7 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     let Plan(steps) = plan(observed);
     if steps.is_empty() {
         work.touch()?;
+        Journal::close(site.layout, name.as_str())?;
         return Ok(Outcome::WasReady);
     }
     let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
@@ -74,97 +76,6 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     Ok(if reporter.has_problems() { Outcome::Incomplete } else { Outcome::Ready })
 }
 
-/// Looks the machine up: its record and one `limactl list`.
-pub(super) fn observe<'a>(
-    site: &'a Site<'a>,
-    goal: Goal,
-    confirm: &dyn Fn(&str) -> Option<bool>,
-) -> Result<(Work<'a>, Observed)> {
-    let name = goal.name.as_str();
-    let driver = site.driver();
-    driver.check_version(site.accept_unknown_lima)?;
-    let instance = driver.find(name)?;
-    let half_made = is_half_made(site, name)?;
-    let loaded = MachineRecord::load(site.layout, name);
-    let there = instance.is_some() && !half_made;
-    let record = match loaded {
-        Ok(Some(record)) if there => Some(record),
-        // Lost or damaged: the instance itself knows enough.
-        Err(failure) if failure.hints.iter().any(|hint| hint.contains("upgrade")) => return Err(failure),
-        Ok(None) | Err(_) if there => Some(adopt::rebuild(site, &goal)?),
-        Ok(_) | Err(_) => None,
-    };
-    if let Some(record) = &record {
-        adopt::check_owner(&goal, record, confirm)?;
-        refuse_shrinking(&goal, record)?;
-    }
-    let presence = match (&instance, &record) {
-        (None, _) if !half_made => Presence::Absent,
-        (Some(instance), Some(_)) => Presence::of(instance.status),
-        _ => Presence::HalfMade,
-    };
-    let work = Work {
-        site,
-        record: record.unwrap_or_else(|| blank(&goal)),
-        goal,
-        instance,
-        image: None,
-        observation: Observation::default(),
-        fresh: false,
-    };
-    let observed = Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
-    Ok((work, observed))
-}
-
-/// Whether a creation was cut off: our journal names it, and nothing was ever started.
-fn is_half_made(site: &Site, name: &str) -> Result<bool> {
-    let journal = Journal::left_behind(site.layout, name)?;
-    let cut_off = journal.is_some_and(|journal| journal.phase == Step::Create.to_string());
-    Ok(cut_off && site.layout.instance(name).exists())
-}
-
-fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
-    if goal.disk.bytes() >= record.disk_bytes {
-        return Ok(());
-    }
-    let present = crate::model::ByteSize::from_bytes(record.disk_bytes);
-    let sentence = format!("{}: disk: `{}` would shrink the disk of `{}`, which is {present}", goal.config_file.display(), goal.disk, goal.name);
-    Err(Failure::usage(sentence).hint(format!("a disk only grows: set `disk = \"{present}\"` or more")))
-}
-
-fn blank(goal: &Goal) -> MachineRecord {
-    MachineRecord {
-        schema: SCHEMA,
-        name: goal.name.to_string(),
-        uuid: random_hex(),
-        config_file: goal.config_file.clone(),
-        in_repository: goal.in_repository,
-        origin: goal.origin(),
-        port: 0,
-        host_key: String::new(),
-        image: std::path::PathBuf::new(),
-        kernel: None,
-        disk_bytes: goal.disk.bytes(),
-        forward_agent: goal.forward_agent,
-        folder: goal.folder(),
-        git_hosts: goal.git_hosts.clone(),
-        held: false,
-        ready: None,
-        last_used: 0,
-    }
-}
-
-/// 32 hexadecimal digits that nobody can guess.
-pub fn random_hex() -> String {
-    let mut bytes = [0u8; 16];
-    let source = std::fs::File::open("/dev/urandom");
-    // Without randomness there is a name all the same; it is an identity, not a secret.
-    if source.and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes)).is_err() {
-        bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
-    }
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
-}
-
 impl Work<'_> {
     fn name(&self) -> &str {
         self.goal.name.as_str()
@@ -178,7 +89,7 @@ impl Work<'_> {
         self.site.host_agent(self.name(), self.instance.as_ref()?.host_agent_pid)
     }
 
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         let ready = self.record.ready.as_ref().filter(|ready| ready.wanted == self.goal.digest());
         ready.is_some_and(|ready| Some(&ready.host_agent) == self.host_agent().as_ref())
     }
@@ -209,7 +120,7 @@ impl Work<'_> {
         self.machine(adopt::read_host_key(self.site, self.name())?).render(self.site.host)
     }
 
-    fn yaml_is_current(&self, presence: Presence) -> Result<bool> {
+    pub(super) fn yaml_is_current(&self, presence: Presence) -> Result<bool> {
         if matches!(presence, Presence::Absent | Presence::HalfMade) {
             return Ok(false);
         }
@@ -219,7 +130,11 @@ impl Work<'_> {
 
     fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
         match step {
-            Step::Discard => self.site.driver().remove_half_made(self.name()),
+            Step::Discard => {
+                // Lima's view of it is over with it.
+                self.instance = None;
+                self.site.driver().remove_half_made(self.name())
+            }
             Step::Image => self.fetch_image(reporter),
             Step::Create => self.create(reporter),
             Step::Repair => self.repair(reporter),
@@ -236,7 +151,9 @@ impl Work<'_> {
             Step::SshHost => self.write_ssh_host(reporter),
             Step::TellResize => {
                 let name = self.name();
-                let sentence = format!("the new size counts from the next start on: `machine down {name} && machine up {name}`");
+                let sentence = format!(
+                    "the new size counts from the next start on: `machine down {name} && machine up {name}`"
+                );
                 reporter.ui.say(&sentence);
                 Ok(())
             }
@@ -248,8 +165,14 @@ impl Work<'_> {
         let site = self.site;
         let cache = site.layout.images();
         let show = |text: &str| phase.now(text);
-        let image =
-            crate::lima::image::fetch(&self.goal.image, &cache, site.host, &site.proxies, site.runner, &show)?;
+        let image = crate::lima::image::fetch(
+            &self.goal.image,
+            &cache,
+            site.host,
+            &site.proxies,
+            site.runner,
+            &show,
+        )?;
         let detail = image.location.file_name().map(|name| name.to_string_lossy().into_owned());
         self.image = Some(image);
         reporter.done(phase, &detail.unwrap_or_default());
@@ -260,17 +183,19 @@ impl Work<'_> {
         let phase = reporter.phase("create");
         phase.now("copying the image");
         let name = self.name().to_string();
-        self.record.port = self.site.allocate_port(&name)?;
+        self.site.reserve_port(&mut self.record)?;
         adopt::generate_host_key(self.site, &name)?;
         self.record.host_key = adopt::public_key(self.site, &name)?;
         if let Some(image) = self.image.take() {
             (self.record.image, self.record.kernel) = (image.location, image.kernel);
         }
-        // The port is ours from here on, also for another machine that is created at the same time.
         self.record.save(self.site.layout)?;
         let yaml = self.render()?;
         self.site.keep_rendered(&name, &yaml)?;
-        self.site.driver().create(&name, &yaml)?;
+        if let Err(failure) = self.site.driver().create(&name, &yaml) {
+            crate::disk::remove_folder(&self.site.layout.machine(&name))?;
+            return Err(failure);
+        }
         self.fresh = true;
         reporter.done(phase, &format!("disk up to {}", self.goal.disk.human()));
         Ok(())
@@ -328,16 +253,22 @@ impl Work<'_> {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(300);
         loop {
             self.site.runner.check_interrupt()?;
-            let answer = road.read(self.site.runner, "bash -s", &script, std::time::Duration::from_secs(60))?.text();
+            let answer =
+                road.read(self.site.runner, "bash -s", &script, std::time::Duration::from_secs(60))?.text();
             let observation = Observation::parse(&answer, &mark);
-            let observation = observation.ok_or_else(|| Failure::operation("the guest's answer was cut off"))?;
+            let observation =
+                observation.ok_or_else(|| Failure::operation("the guest's answer was cut off"))?;
             // Once provisioned, nothing that Lima's script does at a boot concerns what follows.
             if observation.booted || !observation.stamps.is_empty() {
                 return Ok(observation);
             }
             if std::time::Instant::now() > deadline {
-                return Err(Failure::operation("Lima's boot script in the guest does not end")
-                    .hint(format!("its output: `machine run {} -- cat /var/log/cloud-init-output.log`", self.goal.name)));
+                return Err(Failure::operation("Lima's boot script in the guest does not end").hint(
+                    format!(
+                        "its output: `machine run {} -- cat /var/log/cloud-init-output.log`",
+                        self.goal.name
+                    ),
+                ));
             }
             std::thread::sleep(std::time::Duration::from_millis(500));
         }
@@ -353,7 +284,7 @@ impl Work<'_> {
             // The machine works without it; only `ssh machine-NAME` does not.
             Err(failure) => {
                 reporter.done(phase, &detail);
-                reporter.ui.warn(&format!("{:#}; {}", failure.error, failure.hints.join("; ")));
+                crate::ui::warn(&format!("{:#}; {}", failure.error, failure.hints.join("; ")));
             }
         }
         Ok(())

@@ -30,6 +30,8 @@ pub struct Goal {
     pub headline: String,
     /// Provisioning, in order.
     pub steps: Vec<Step>,
+    /// Whether the base profile is among them, which takes minutes.
+    pub installs_base: bool,
     /// Repositories, in order.
     pub repos: Vec<Repo>,
     /// How the guest reaches its git hosts.

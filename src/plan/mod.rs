@@ -6,6 +6,7 @@
 mod adopt;
 mod execute;
 mod goal;
+mod observe;
 mod provision;
 mod report;
 mod repositories;
@@ -14,8 +15,10 @@ mod site;
 
 use std::fmt;
 
-pub use execute::{Hooks, Outcome, execute, random_hex};
+pub use adopt::rebuild;
+pub use execute::{Hooks, Outcome, execute};
 pub use goal::Goal;
+pub use observe::random_hex;
 pub use report::Reporter;
 pub use show::show;
 pub use site::{Connection, Site, write_ssh_hosts};
@@ -92,7 +95,9 @@ pub struct Plan(pub Vec<Step>);
 
 /// Works out what to do.
 pub fn plan(observed: Observed) -> Plan {
-    use Step::{Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, SshHost, Start, TellResize};
+    use Step::{
+        Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, SshHost, Start, TellResize,
+    };
     if observed.is_ready && observed.presence == Presence::Running {
         return Plan(Vec::new());
     }

@@ -29,8 +29,10 @@ pub(super) fn provision(work: &Work, seen: &Observation, reporter: &mut Reporter
         reporter.done(phase, &format!("{} steps, all done before", all.len()));
         return Ok(());
     }
-    if work.is_fresh() && all.len() > 12 {
-        phase.note("the first provisioning takes some minutes (a quarter of an hour under emulation); it happens once");
+    if work.is_fresh() && work.goal.installs_base {
+        phase.note(
+            "the first provisioning takes about 4 minutes, 15 under software emulation; it happens once",
+        );
     }
     let road = work.road();
     // A step that an earlier, interrupted run left behind must not meet its own second copy.

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ui::{Phase, Timing, Ui};
+use crate::ui::{self, Phase, Timing, Ui};
 
 /// Collects the phases of one operation.
 pub struct Reporter<'a> {
@@ -33,7 +33,7 @@ impl<'a> Reporter<'a> {
     /// Ends a phase with a problem that does not end the operation.
     pub fn failed(&mut self, phase: Phase, detail: &str, problem: &str) {
         self.timings.push(phase.failed(detail));
-        self.ui.warn(problem);
+        ui::warn(problem);
         self.problems.push(problem.to_string());
     }
 
@@ -44,9 +44,9 @@ impl<'a> Reporter<'a> {
 
     /// The document of `--json`.
     pub fn document(&self, project: &str, took_ms: u128) -> Value {
-        let phases = self.timings.iter().map(|timing| {
-            json!({"phase": timing.name, "detail": timing.detail, "ms": timing.took.as_millis()})
-        });
+        let phases = self.timings.iter().map(
+            |timing| json!({"phase": timing.name, "detail": timing.detail, "ms": timing.took.as_millis()}),
+        );
         json!({
             "project": project,
             "ready": self.problems.is_empty(),

@@ -34,7 +34,8 @@ pub(super) fn repositories(work: &Work, seen: &Observation, reporter: &mut Repor
 }
 
 fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Result<Vec<String>> {
-    let missing: Vec<&Repo> = work.goal.repos.iter().filter(|repo| !seen.cloned.contains(&repo.dir)).collect();
+    let missing: Vec<&Repo> =
+        work.goal.repos.iter().filter(|repo| !seen.cloned.contains(&repo.dir)).collect();
     let mut cloned = Vec::new();
     if missing.is_empty() {
         return Ok(cloned);
@@ -42,7 +43,9 @@ fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Re
     let lend = work.goal.forward_agent;
     let road = work.road();
     // For as long as this phase lasts, and not for provisioning or setup.
-    let _server = lend.then(|| AgentServer::start(&road.agent(), work.site.upstream.clone())).transpose()?;
+    let _server = lend
+        .then(|| AgentServer::start(&road.agent(), work.site.upstream.for_hosts(&work.goal.git_hosts)))
+        .transpose()?;
     for repo in missing {
         let phase = reporter.phase("repos");
         phase.now(&repo.url.short());
@@ -53,7 +56,8 @@ fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Re
             }
             Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
             Err(failure) => {
-                let problem = format!("cloning `{}` failed: {}\n{}", repo.url, cause(&failure), advice(work, repo));
+                let problem =
+                    format!("cloning `{}` failed: {}\n{}", repo.url, cause(&failure), advice(work, repo));
                 reporter.failed(phase, &repo.url.short(), &problem);
             }
         }
@@ -94,7 +98,11 @@ fn set_up(work: &Work, repo: &Repo, is_first: bool, reporter: &mut Reporter) -> 
         Err(failure) if failure.kind == Kind::Interrupted => Err(failure),
         Err(failure) => {
             let name = &work.goal.name;
-            let problem = format!("the setup of `{}` failed: {}\ntry again: `machine up {name}`", repo.dir, cause(&failure));
+            let problem = format!(
+                "the setup of `{}` failed: {}\ntry again: `machine up {name}`",
+                repo.dir,
+                cause(&failure)
+            );
             reporter.failed(phase, &repo.dir, &problem);
             Ok(())
         }
@@ -125,12 +133,18 @@ fn advice(work: &Work, repo: &Repo) -> String {
     let again = format!("then: `machine up {}`", work.goal.name);
     match repo.url.transport() {
         Transport::Ssh if !work.goal.forward_agent => {
-            format!("`forward_agent = false` keeps the agent out of this machine; use an https address, {again}")
+            format!(
+                "`forward_agent = false` keeps the agent out of this machine; use an https address, {again}"
+            )
         }
-        Transport::Ssh if work.site.upstream.socket.is_none() => {
-            format!("no ssh-agent runs here (SSH_AUTH_SOCK is not set): start one and `ssh-add` your key, {again}")
+        Transport::Ssh if work.site.upstream.for_hosts(&work.goal.git_hosts).socket.is_none() => {
+            format!(
+                "no ssh-agent runs here (SSH_AUTH_SOCK is not set): start one and `ssh-add` your key, {again}"
+            )
         }
-        Transport::Ssh => format!("check that the key is loaded (`ssh-add -l`) and may read the repository, {again}"),
+        Transport::Ssh => {
+            format!("check that the key is loaded (`ssh-add -l`) and may read the repository, {again}")
+        }
         Transport::Https => format!("private repositories need an ssh address for now, {again}"),
     }
 }

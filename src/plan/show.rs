@@ -2,7 +2,7 @@
 //!
 //! Enters: a goal and a site. Leaves: lines. Runs one `limactl list` to see where the machine stands, nothing else.
 
-use super::execute::observe;
+use super::observe::observe;
 use super::provision::step_command;
 use super::repositories::{clone_command, setup_command};
 use super::{Goal, Plan, Site, Step, adopt, plan};
@@ -20,8 +20,11 @@ pub fn show(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> 
     }
     let mut lines = Vec::new();
     for step in steps {
-        lines.push(format!("# {step}"));
-        lines.extend(commands(site, goal, &work.road(), step)?);
+        let commands = commands(site, goal, &work.road(), step)?;
+        if !commands.is_empty() {
+            lines.push(format!("# {step}"));
+            lines.extend(commands);
+        }
     }
     Ok(lines.join("\n"))
 }
@@ -42,15 +45,21 @@ fn commands(site: &Site, goal: &Goal, road: &crate::ssh::Road, step: Step) -> Re
         }
         Step::Create => {
             let key = site.layout.machine(name).join("host_key");
-            vec![adopt::generate_command(&key, name).to_string(), driver.limactl.create(name, &file).to_string()]
+            vec![
+                adopt::generate_command(&key, name).to_string(),
+                driver.limactl.create(name, &file).to_string(),
+            ]
         }
         Step::Repair => vec![driver.limactl.stop_forcibly(name).to_string()],
         Step::Resize => vec![format!("# rewrite `{}`", driver.yaml_path(name).display())],
         Step::Start => vec![driver.limactl.start(name).to_string(), road.open_command().to_string()],
         Step::Connect => vec![road.open_command().to_string()],
         Step::Provision => {
-            let described = goal.steps.iter().map(|step| format!("{}  # {}", step_command(road, step), step.name));
-            std::iter::once("# only the steps that the guest has no stamp of:".to_string()).chain(described).collect()
+            let described =
+                goal.steps.iter().map(|step| format!("{}  # {}", step_command(road, step), step.name));
+            std::iter::once("# only the steps that the guest has no stamp of:".to_string())
+                .chain(described)
+                .collect()
         }
         Step::Repositories => repository_commands(goal, road)?,
         Step::SshHost => vec![format!("# write `{}`", site.layout.ssh_hosts().display())],

@@ -34,6 +34,8 @@ pub struct Site<'a> {
     pub proxies: Vec<(String, String)>,
     /// Variables that `connect` needs to find our folders, when they are not the default ones.
     pub folder_variables: Vec<(String, PathBuf)>,
+    /// `--dry-run`: nothing may be written, not even what was learnt.
+    pub dry_run: bool,
     /// Says something once.
     pub say: &'a dyn Fn(&str),
 }
@@ -50,10 +52,17 @@ pub enum Connection {
 impl Site<'_> {
     /// Lima, in our private home.
     pub fn driver(&self) -> Driver<'_> {
-        let launcher = self.layout.launcher().join("bin").join(crate::lima::launcher::program_name(self.host.arch));
+        let launcher =
+            self.layout.launcher().join("bin").join(crate::lima::launcher::program_name(self.host.arch));
         let launcher = (self.host.os == HostOs::Linux).then_some(launcher);
         let limactl = Limactl::new(&self.layout.lima_home(), launcher.as_deref(), self.host);
-        Driver { limactl, runner: self.runner, layout: self.layout, host: self.host }
+        Driver {
+            limactl,
+            runner: self.runner,
+            layout: self.layout,
+            host: self.host,
+            remembers: !self.dry_run,
+        }
     }
 
     /// The road to a machine.
@@ -86,7 +95,8 @@ impl Site<'_> {
         driver.check_version(self.accept_unknown_lima)?;
         let name = record.name.clone();
         let found = driver.find(&name)?.ok_or_else(|| {
-            Failure::operation(format!("the machine `{name}` is gone from Lima")).hint(format!("make it anew: `machine up {name}`"))
+            Failure::operation(format!("the machine `{name}` is gone from Lima"))
+                .hint(format!("make it anew: `machine up {name}`"))
         })?;
         if found.status == Status::Running
             && let Attempt::Connected = road.open(self.runner)?
@@ -123,16 +133,7 @@ impl Site<'_> {
             yaml_now = moved;
             config = driver.find(&record.name)?.map(|instance| instance.config).unwrap_or_default();
         }
-        let instance = crate::lima::Instance {
-            name: record.name.clone(),
-            status: Status::Stopped,
-            folder: self.layout.instance(&record.name),
-            host_agent_pid: None,
-            driver_pid: None,
-            errors: Vec::new(),
-            config,
-        };
-        driver.verify(&instance, &self.expected_yaml(record, &yaml_now)?)?;
+        driver.verify(&record.name, &config, &self.expected_yaml(record, &yaml_now)?)?;
         let road = self.road(record);
         road.prepare()?;
         let started = driver.start(&record.name, &road, &self.acceleration())?;
@@ -162,23 +163,25 @@ impl Site<'_> {
         if crate::lima::is_free(record.port) {
             return Ok(None);
         }
-        let (old, new) = (record.port, self.allocate_port(&record.name)?);
+        let old = record.port;
+        self.reserve_port(record)?;
+        let new = record.port;
         let moved = yaml.replacen(&format!("localPort: {old}\n"), &format!("localPort: {new}\n"), 1);
         (self.say)(&format!("port {old} is taken by another program: `{}` moves to port {new}", record.name));
-        record.port = new;
-        record.save(self.layout)?;
         self.keep_rendered(&record.name, &moved)?;
         write_ssh_hosts(self)?;
         Ok(Some(moved))
     }
 
-    /// A port that no other machine has, stopped ones included.
-    pub fn allocate_port(&self, name: &str) -> Result<u16> {
+    /// Gives the machine a port that no other one has, stopped ones included, and writes that down at once: another
+    /// machine may be created at the same time.
+    pub fn reserve_port(&self, record: &mut MachineRecord) -> Result<()> {
         disk::ensure_private_folder(&self.layout.state)?;
         let _turn = Lock::wait_exclusive(&self.layout.global_lock())?;
         let others = MachineRecord::load_all(self.layout);
-        let taken: Vec<u16> = others.iter().filter(|other| other.name != name).map(|other| other.port).collect();
-        crate::lima::choose_port(&taken)
+        let others = others.iter().filter(|other| other.name != record.name);
+        record.port = crate::lima::choose_port(&others.map(|other| other.port).collect::<Vec<_>>())?;
+        record.save(self.layout)
     }
 
     /// The host agent that runs a machine now, as `list` reports it.
@@ -218,7 +221,8 @@ fn host_block(site: &Site, record: &MachineRecord) -> HostBlock {
 
 /// A shell line for ssh, which expands `%` in it.
 fn proxy_command(site: &Site, name: &str) -> String {
-    let quote = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned);
+    let quote =
+        |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned);
     let mut words = Vec::new();
     if !site.folder_variables.is_empty() {
         words.push("env".to_string());

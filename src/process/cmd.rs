@@ -116,13 +116,23 @@ impl fmt::Display for Cmd {
             words.push(format!("{}={}", name.to_string_lossy(), quote(value)));
         }
         words.push(quote(&self.program));
-        words.extend(self.args.iter().map(|arg| quote(arg)));
+        words.extend(self.args.iter().map(|arg| quote_argument(arg)));
         f.write_str(&words.join(" "))?;
         if let Input::Bytes(bytes) = &self.input {
             write!(f, " <<'{} bytes'", bytes.len())?;
         }
         Ok(())
     }
+}
+
+/// As [`quote`], but `--name=value` stays as it is: only the first word of a line can be an assignment.
+fn quote_argument(word: &OsStr) -> String {
+    let bytes = word.as_bytes();
+    // zsh expands `=name`.
+    let without: Vec<u8> = bytes.iter().map(|byte| if *byte == b'=' { b'_' } else { *byte }).collect();
+    let is_plain =
+        !bytes.starts_with(b"=") && shlex::bytes::try_quote(&without).is_ok_and(|quoted| *quoted == *without);
+    if is_plain { word.to_string_lossy().into_owned() } else { quote(word) }
 }
 
 fn quote(word: &OsStr) -> String {
@@ -142,5 +152,7 @@ mod tests {
     fn the_shown_line_is_one_a_shell_would_run() {
         let cmd = Cmd::new("ssh").env("A", "b c").args(["-F", "/a b", "--", "x;y"]).input("text");
         assert_eq!(cmd.to_string(), "A='b c' ssh -F '/a b' -- 'x;y' <<'4 bytes'");
+        let cmd = Cmd::new("a=b").args(["--a=b", "=b", "--a=b c", "a=b", ""]);
+        assert_eq!(cmd.to_string(), "'a=b' --a=b '=b' '--a=b c' a=b ''");
     }
 }

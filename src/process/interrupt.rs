@@ -30,9 +30,4 @@ impl Interrupt {
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
-
-    /// Forgets a signal that was meant for a child, as Ctrl-C in an interactive session is.
-    pub fn forget(&self) {
-        self.asked.store(false, Ordering::Relaxed);
-    }
 }

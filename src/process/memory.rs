@@ -6,7 +6,7 @@
 #[cfg(target_os = "linux")]
 pub fn physical_memory_bytes() -> Option<u64> {
     let info = rustix::system::sysinfo();
-    Some(u64::try_from(info.totalram).ok()?.saturating_mul(u64::from(info.mem_unit)))
+    info.totalram.checked_mul(u64::from(info.mem_unit))
 }
 
 /// Physical memory in bytes. macOS tells it by `sysctl`, which is a program: asked only where it matters, by `doctor`.

@@ -14,4 +14,4 @@ pub use cmd::{Cmd, Input};
 pub use identity::{Identity, terminate_verified};
 pub use interrupt::Interrupt;
 pub use memory::physical_memory_bytes;
-pub use runner::{Finished, Runner, Source, replace};
+pub use runner::{Finished, Runner, replace};

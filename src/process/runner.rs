@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use super::wait::{Ended, wait};
+use super::wait::{Ended, wait, wait_passing_signals};
 use super::{Cmd, Input, Interrupt};
 use crate::failure::{Context, Failure, Result};
 
@@ -77,7 +77,7 @@ impl Runner {
     }
 
     /// The absolute path of a program on PATH.
-    pub fn find(&self, program: &str) -> Option<std::path::PathBuf> {
+    pub fn find(&self, program: impl AsRef<std::ffi::OsStr>) -> Option<std::path::PathBuf> {
         which::which_in(program, Some(&self.path), "/").ok()
     }
 
@@ -111,7 +111,12 @@ impl Runner {
 
     /// Runs quietly although a signal has asked us to stop: for the few things that must be put right before we do.
     pub fn clean_up(&self, cmd: &Cmd) {
-        let undisturbed = Self { env: self.env.clone(), path: self.path.clone(), interrupt: Interrupt::default(), log: self.log };
+        let undisturbed = Self {
+            env: self.env.clone(),
+            path: self.path.clone(),
+            interrupt: Interrupt::default(),
+            log: self.log,
+        };
         // Whatever it could not do, the next command finds and does.
         let _ = undisturbed.run(cmd);
     }
@@ -119,7 +124,8 @@ impl Runner {
     /// Runs on our own terminal; its status is the answer, and Ctrl-C is its business.
     pub fn interactive(&self, cmd: &Cmd) -> Result<Finished> {
         let mut child = self.spawn(cmd, [Stdio::inherit(), Stdio::inherit()])?;
-        let status = child.wait().because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
+        let status = wait_passing_signals(&mut child, &self.interrupt);
+        let status = status.because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
         Ok(Finished { status, stdout: Vec::new(), tail: Vec::new() })
     }
 
@@ -160,7 +166,7 @@ impl Runner {
         if let Some(log) = self.log {
             log(&cmd.to_string());
         }
-        let program = which::which_in(&cmd.program, Some(&self.path), "/").map_err(|_| missing(cmd))?;
+        let program = self.find(&cmd.program).ok_or_else(|| missing(cmd))?;
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         let mut command = Command::new(program);
         command.args(&cmd.args).env_clear().envs(self.env.iter().cloned()).envs(cmd.env.iter().cloned());

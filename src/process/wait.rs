@@ -39,18 +39,19 @@ type Chunk = (Source, Vec<u8>);
 fn forward(source: Source, pipe: impl Read + Send + 'static, lines: Sender<Chunk>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
-        loop {
-            let mut line = Vec::new();
-            match reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {
-                    if lines.send((source, line)).is_err() {
-                        return;
-                    }
-                }
+        while let Some(line) = next_line(&mut reader) {
+            if lines.send((source, line)).is_err() {
+                return;
             }
         }
     });
+}
+
+/// One line, cut where it is too long; `None` at the end.
+fn next_line(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    let read = reader.take(LINE_LIMIT).read_until(b'\n', &mut line).ok()?;
+    (read > 0).then_some(line)
 }
 
 /// Hands every line of the child's output to `sink` until it ends, is interrupted or runs out of time.
@@ -130,6 +131,31 @@ fn stop_if_due(
         return Ok(Some(Ended::TimedOut));
     }
     Ok(None)
+}
+
+/// Waits for a child on our terminal. A signal that reached us alone is passed on; Ctrl-C reaches both by itself.
+pub(super) fn wait_passing_signals(child: &mut Child, interrupt: &Interrupt) -> std::io::Result<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (over, ended) = channel::<()>();
+    let interrupt = interrupt.clone();
+    let watcher = thread::spawn(move || {
+        let mut asked_for = Duration::ZERO;
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
+            if interrupt.is_asked() {
+                asked_for += TICK;
+            }
+            if let Some(pid) = pid.filter(|_| asked_for > LINGER) {
+                // It has ended if this fails, and the wait below says how.
+                let _ = kill_process(pid, Signal::TERM);
+                return;
+            }
+        }
+    });
+    let status = child.wait();
+    drop(over);
+    // The watcher only ever sleeps and looks; there is nothing in it that could panic.
+    let _ = watcher.join();
+    status
 }
 
 /// Ends a child: SIGTERM, a grace period, SIGKILL; the whole group when it has one of its own.

@@ -74,14 +74,17 @@ pub struct HostAgent {
     /// Its pid.
     pub pid: i32,
     /// When it wrote its pid file, in nanoseconds since 1970.
-    pub since: u128,
+    pub since: u64,
 }
 
 impl HostAgent {
     /// The host agent that wrote the pid file in an instance's folder.
     pub fn read(instance: &Path, pid: i32) -> Option<Self> {
-        let modified = std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
-        Some(Self { pid, since: modified.duration_since(UNIX_EPOCH).ok()?.as_nanos() })
+        let modified =
+            std::fs::metadata(instance.join("ha.pid")).and_then(|metadata| metadata.modified()).ok()?;
+        // Nanoseconds fit until the year 2554, and JSON holds no larger number exactly.
+        let since = u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()?;
+        Some(Self { pid, since })
     }
 }
 
@@ -103,16 +106,17 @@ impl MachineRecord {
     pub fn load(layout: &Layout, name: &str) -> Result<Option<Self>> {
         let path = Self::path(layout, name);
         let Some(bytes) = disk::read_if_there(&path)? else { return Ok(None) };
-        let found: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let damaged = |cause: serde_json::Error| {
+            Failure::operation(format!("`{}` is damaged: {cause}", path.display()))
+                .hint(format!("`machine up {name}` repairs it from the machine itself"))
+        };
+        let found: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
         let schema = found.get("schema").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if schema > u64::from(SCHEMA) {
             let sentence = format!("`{}` was written by a newer `machine` (schema {schema})", path.display());
             return Err(Failure::operation(sentence).hint("upgrade `machine`"));
         }
-        serde_json::from_value(found).map(Some).map_err(|cause| {
-            Failure::operation(format!("`{}` is damaged: {cause}", path.display()))
-                .hint(format!("`machine up {name}` repairs it from the machine itself"))
-        })
+        serde_json::from_value(found).map(Some).map_err(damaged)
     }
 
     /// Every record that can be read; damaged ones are left out.
@@ -151,7 +155,7 @@ mod tests {
             folder: "code/blog".into(),
             git_hosts: Vec::new(),
             held: false,
-            ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u128::from(u64::MAX) + 1 }, wanted: "w".into() }),
+            ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u64::MAX }, wanted: "w".into() }),
             last_used: 0,
         }
     }

@@ -10,4 +10,4 @@ mod sessions;
 pub use journal::Journal;
 pub use machine::{HostAgent, MachineRecord, Ready, SCHEMA};
 pub use project_lock::{ProjectLock, Waiting};
-pub use sessions::{OpenSession, Session, open_sessions};
+pub use sessions::{Session, open_sessions};

@@ -48,7 +48,11 @@ fn path(layout: &Layout, project: &str) -> Result<PathBuf> {
     Ok(folder.join(project))
 }
 
-fn wait(project: &str, waiting: &Waiting, take: impl Fn() -> Result<Result<Lock, Held>>) -> Result<ProjectLock> {
+fn wait(
+    project: &str,
+    waiting: &Waiting,
+    take: impl Fn() -> Result<Result<Lock, Held>>,
+) -> Result<ProjectLock> {
     let mut told = false;
     loop {
         let held = match take()? {
@@ -56,8 +60,11 @@ fn wait(project: &str, waiting: &Waiting, take: impl Fn() -> Result<Result<Lock,
             Err(held) => held,
         };
         if waiting.no_wait {
-            return Err(Failure::new(Kind::Busy, format!("`{project}` is busy: `{}` is at work on it", held.holder))
-                .hint("leave `--no-wait` out to wait for it"));
+            return Err(Failure::new(
+                Kind::Busy,
+                format!("`{project}` is busy: `{}` is at work on it", held.holder),
+            )
+            .hint("leave `--no-wait` out to wait for it"));
         }
         if !told {
             (waiting.say)(&format!("waiting for `{}`", held.holder));

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::disk::{self, Lock};
 use crate::failure::{Context, Result};
+use crate::model::GitHost;
 
 /// Connections at one time; a guest that opens more is refused.
 const CONNECTIONS: usize = 8;
@@ -27,12 +28,20 @@ pub struct Upstream {
     pub socket: Option<PathBuf>,
 }
 
+impl Upstream {
+    /// The agent for a machine that clones from `hosts`: the one that ssh is configured to use for them, such as a
+    /// password manager's, else this one.
+    pub fn for_hosts(&self, hosts: &[GitHost]) -> Self {
+        let named = hosts.iter().find_map(|host| host.identity_agent.clone());
+        Self { socket: named.or_else(|| self.socket.clone()) }
+    }
+}
+
 /// Serves, or waits to serve, until dropped. Several sessions of one machine hand over through `agent.lock`.
 #[derive(Debug)]
 pub struct AgentServer {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
-    first: bool,
 }
 
 impl AgentServer {
@@ -43,17 +52,11 @@ impl AgentServer {
     pub fn start(socket: &Path, upstream: Upstream) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let turn = take_turn(socket)?;
-        let first = turn.is_some();
         // The first one listens before it returns, so that a session started next finds the agent.
         let listener = turn.map(|lock| listen(socket).map(|listener| (lock, listener))).transpose()?;
         let (path, stopped) = (socket.to_owned(), Arc::clone(&stop));
         let thread = thread::spawn(move || serve_in_turn(&path, &upstream, listener, &stopped));
-        Ok(Self { stop, thread: Some(thread), first })
-    }
-
-    /// Whether this process serves by itself from the start.
-    pub fn is_first(&self) -> bool {
-        self.first
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -120,7 +123,9 @@ fn serve(listener: &UnixListener, upstream: &Upstream, stop: &AtomicBool) {
 
 /// Copies bytes both ways. Without an agent on the host the connection just ends, as with any dead agent.
 fn relay(client: UnixStream, upstream: &Upstream) {
-    let Some(agent) = upstream.socket.as_ref().and_then(|path| UnixStream::connect(path).ok()) else { return };
+    let Some(agent) = upstream.socket.as_ref().and_then(|path| UnixStream::connect(path).ok()) else {
+        return;
+    };
     let (Ok(mut from_client), Ok(mut to_agent)) = (client.try_clone(), agent.try_clone()) else { return };
     if client.set_nonblocking(false).is_err() {
         return;
@@ -152,13 +157,16 @@ mod tests {
         let listener = UnixListener::bind(path).expect("bound");
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.expect("a connection");
-                let mut byte = [0u8];
-                while stream.read_exact(&mut byte).is_ok() {
-                    stream.write_all(&[byte[0] * 2]).expect("answered");
-                }
+                double(stream.expect("a connection"));
             }
         });
+    }
+
+    fn double(mut stream: UnixStream) {
+        let mut byte = [0u8];
+        while stream.read_exact(&mut byte).is_ok() {
+            stream.write_all(&[byte[0] * 2]).expect("answered");
+        }
     }
 
     fn ask(socket: &Path) -> Option<u8> {
@@ -178,7 +186,6 @@ mod tests {
         let upstream = Upstream { socket: Some(real) };
         let first = AgentServer::start(&socket, upstream.clone()).expect("serving");
         let second = AgentServer::start(&socket, upstream).expect("waiting");
-        assert!(first.is_first() && !second.is_first());
         assert_eq!(ask(&socket), Some(42));
         drop(first);
         thread::sleep(TAKE_OVER * 3);

@@ -30,7 +30,9 @@ pub fn render_hosts(blocks: &[HostBlock]) -> String {
 }
 
 fn render_block(block: &HostBlock) -> String {
-    let agent = block.agent.as_ref().map_or_else(|| "no".to_string(), |path| quote_path(path));
+    let agent = block.agent.as_ref().map(|path| quote_path(path));
+    // ssh forwards no agent at all unless its own answers (ssh.c, `check_agent_present`): so both are the lent one.
+    let (own, forwarded) = (agent.as_deref().unwrap_or("none"), agent.as_deref().unwrap_or("no"));
     let name = &block.name;
     let options = [
         "HostName 127.0.0.1".into(),
@@ -45,9 +47,9 @@ fn render_block(block: &HostBlock) -> String {
         "HostKeyAlgorithms ssh-ed25519".into(),
         format!("IdentityFile {}", quote_path(&block.identity)),
         "IdentitiesOnly yes".into(),
-        "IdentityAgent none".into(),
+        format!("IdentityAgent {own}"),
         "PreferredAuthentications publickey".into(),
-        format!("ForwardAgent {agent}"),
+        format!("ForwardAgent {forwarded}"),
         "ForwardX11 no".into(),
         "ForwardX11Trusted no".into(),
         "ControlMaster no".into(),
@@ -72,6 +74,31 @@ mod tests {
             known_hosts: "/s/1/known_hosts".into(),
             agent: None,
         };
-        insta::assert_snapshot!(render_hosts(&[block]), @"");
+        insta::assert_snapshot!(render_hosts(&[block]), @r#"
+        # Written by machine: one block a machine. Changes are overwritten; `machine uninstall` removes it.
+
+        Host machine-blog
+          HostName 127.0.0.1
+          Port 20001
+          User dev
+          ProxyCommand /usr/bin/machine connect blog
+          HostKeyAlias machine-blog
+          UserKnownHostsFile "/s/1/known_hosts"
+          GlobalKnownHostsFile /dev/null
+          StrictHostKeyChecking yes
+          UpdateHostKeys no
+          HostKeyAlgorithms ssh-ed25519
+          IdentityFile "/home/a b/lima/_config/user"
+          IdentitiesOnly yes
+          IdentityAgent none
+          PreferredAuthentications publickey
+          ForwardAgent no
+          ForwardX11 no
+          ForwardX11Trusted no
+          ControlMaster no
+          ControlPath none
+          PermitLocalCommand no
+          SendEnv -*
+        "#);
     }
 }

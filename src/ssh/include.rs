@@ -123,7 +123,9 @@ mod tests {
     fn adds_and_removes_nothing_but_the_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("config");
-        for text in ["", "Host *\n  User me", "Host a\r\n  User b\r\n", "Match all\n  Include config.d/machine\n"] {
+        for text in
+            ["", "Host *\n  User me", "Host a\r\n  User b\r\n", "Match all\n  Include config.d/machine\n"]
+        {
             disk::write_atomic(&config, text.as_bytes(), 0o644).expect("written");
             assert!(ensure_include(&config).expect("added"));
             let with = fs::read_to_string(&config).expect("text");

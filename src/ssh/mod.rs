@@ -10,7 +10,7 @@ mod include;
 mod road;
 
 pub use agent::{AgentServer, Upstream};
-pub use command::{Remote, encode};
+pub use command::Remote;
 pub use hosts::{HostBlock, render_hosts};
 pub use include::{IncludeState, ensure_include, include_state, remove_include};
 pub use road::{Attempt, Road, check_path};

@@ -67,7 +67,8 @@ impl Road {
         write_if_changed(&self.config(), &self.render_config())?;
         if !self.agent().exists() {
             // A socket that nobody listens to: connecting is refused, which is what an ended session means.
-            drop(UnixListener::bind(self.agent()).because(|| format!("failed to make `{}`", self.agent().display()))?);
+            let made = UnixListener::bind(self.agent()).and_then(|_| disk::set_private(&self.agent()));
+            made.because(|| format!("failed to make `{}`", self.agent().display()))?;
         }
         Ok(())
     }
@@ -181,7 +182,9 @@ pub(super) fn quote_path(path: &Path) -> String {
 pub fn check_path(path: &Path) -> Result<()> {
     let text = path.to_string_lossy();
     if text.contains(['"', '\n', '\\', '\u{fffd}']) || text.contains("${") {
-        return Err(Failure::usage(format!("ssh cannot use the folder `{text}`: quotes, backslashes or `${{` in it")));
+        return Err(Failure::usage(format!(
+            "ssh cannot use the folder `{text}`: quotes, backslashes or `${{` in it"
+        )));
     }
     Ok(())
 }

@@ -31,8 +31,6 @@ pub enum Loudness {
 #[derive(Clone, Debug, Default)]
 pub struct Ui {
     loudness: Loudness,
-    /// Whether `--json` asked for one document on stdout.
-    pub json: bool,
     /// `-y`: take the default answer of every question that loses nothing.
     pub yes: bool,
 }
@@ -45,28 +43,8 @@ const GREEN: Style = AnsiColor::Green.on_default();
 
 impl Ui {
     /// A terminal that talks as loudly as asked.
-    pub fn new(loudness: Loudness, json: bool, yes: bool) -> Self {
-        Self { loudness, json, yes }
-    }
-
-    /// Whether a person can be asked: both ends of the conversation are terminals.
-    pub fn can_ask(&self) -> bool {
-        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-    }
-
-    /// Writes an answer to stdout.
-    pub fn answer(&self, text: &str) {
-        let _ = writeln!(anstream::stdout(), "{}", sanitize(text));
-    }
-
-    /// Writes bytes that we made ourselves (a man page, a completion script) to stdout as they are.
-    pub fn answer_raw(&self, bytes: &[u8]) {
-        let _ = std::io::stdout().write_all(bytes);
-    }
-
-    /// Writes a JSON document to stdout.
-    pub fn answer_json(&self, value: &serde_json::Value) {
-        let _ = writeln!(std::io::stdout(), "{value:#}");
+    pub fn new(loudness: Loudness, yes: bool) -> Self {
+        Self { loudness, yes }
     }
 
     /// Says something on stderr, unless quiet.
@@ -83,17 +61,12 @@ impl Ui {
         }
     }
 
-    /// Warns, also when quiet.
-    pub fn warn(&self, text: &str) {
-        let _ = writeln!(anstream::stderr(), "{YELLOW}warning:{YELLOW:#} {}", sanitize(text));
-    }
-
     /// Asks a yes-or-no question; `None` when nobody can answer.
     pub fn confirm(&self, question: &str, default: bool) -> Option<bool> {
         if self.yes && default {
             return Some(true);
         }
-        if !self.can_ask() {
+        if !can_ask() {
             return None;
         }
         let choices = if default { "[Y/n]" } else { "[y/N]" };
@@ -111,28 +84,53 @@ impl Ui {
     pub fn phase(&self, name: &str) -> Phase {
         Phase::start(name, self.loudness)
     }
-
-    /// Prints a failure: one sentence, its causes, the hints.
-    pub fn failure(&self, failure: &Failure) {
-        let mut err = anstream::stderr();
-        if let Some(text) = &failure.rendered {
-            let _ = writeln!(err, "{}", sanitize(text.trim_end()));
-        } else if failure.kind == Kind::Interrupted {
-            let _ = writeln!(err, "interrupted");
-        } else {
-            let _ = writeln!(err, "{RED}error:{RED:#} {}", sanitize(&failure.error.to_string()));
-            for cause in failure.error.chain().skip(1) {
-                let text = sanitize(&cause.to_string()).replace('\n', "\n           ");
-                let _ = writeln!(err, "{DIM}caused by:{DIM:#} {text}");
-            }
-        }
-        for hint in &failure.hints {
-            let _ = writeln!(err, "{BOLD}hint:{BOLD:#} {}", sanitize(hint));
-        }
-    }
 }
 
 /// Prints a command line for `-v`.
 pub fn log_command(line: &str) {
     let _ = writeln!(anstream::stderr(), "{DIM}+ {}{DIM:#}", sanitize(line));
+}
+
+/// Whether a person can be asked: both ends of the conversation are terminals.
+fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Writes an answer to stdout.
+pub fn answer(text: &str) {
+    let _ = writeln!(anstream::stdout(), "{}", sanitize(text));
+}
+
+/// Writes bytes that we made ourselves (a man page, a completion script) to stdout as they are.
+pub fn answer_raw(bytes: &[u8]) {
+    let _ = std::io::stdout().write_all(bytes);
+}
+
+/// Writes a JSON document to stdout.
+pub fn answer_json(value: &serde_json::Value) {
+    let _ = writeln!(std::io::stdout(), "{value:#}");
+}
+
+/// Warns, also when quiet.
+pub fn warn(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{YELLOW}warning:{YELLOW:#} {}", sanitize(text));
+}
+
+/// Prints a failure: one sentence, its causes, the hints.
+pub fn print_failure(failure: &Failure) {
+    let mut err = anstream::stderr();
+    if let Some(text) = &failure.rendered {
+        let _ = writeln!(err, "{}", sanitize(text.trim_end()));
+    } else if failure.kind == Kind::Interrupted {
+        let _ = writeln!(err, "interrupted");
+    } else {
+        let _ = writeln!(err, "{RED}error:{RED:#} {}", sanitize(&failure.error.to_string()));
+        for cause in failure.error.chain().skip(1) {
+            let text = sanitize(&cause.to_string()).replace('\n', "\n           ");
+            let _ = writeln!(err, "{DIM}caused by:{DIM:#} {text}");
+        }
+    }
+    for hint in &failure.hints {
+        let _ = writeln!(err, "{BOLD}hint:{BOLD:#} {}", sanitize(hint));
+    }
 }

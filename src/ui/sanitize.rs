@@ -59,13 +59,12 @@ fn skip_csi(rest: &mut Peekable<Chars>) {
 fn skip_string(rest: &mut Peekable<Chars>) {
     while let Some(character) = rest.next() {
         match character {
-            '\u{7}' | '\u{9c}' => return,
+            // BEL or ST end it; an unfinished one must not swallow the lines after it.
+            '\u{7}' | '\u{9c}' | '\n' => return,
             '\u{1b}' => {
                 rest.next_if_eq(&'\\');
                 return;
             }
-            // An unfinished string must not swallow the lines after it.
-            '\n' => return,
             _ => {}
         }
     }

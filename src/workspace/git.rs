@@ -17,7 +17,12 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 /// The remote of the repository at `root`; `None` when it has none, or none that we could clone.
 pub fn origin_of(context: &Context, root: &Path) -> Option<RepoUrl> {
-    let safe = ["core.fsmonitor=false", "core.hooksPath=/dev/null", "core.pager=cat", "safe.bareRepository=explicit"];
+    let safe = [
+        "core.fsmonitor=false",
+        "core.hooksPath=/dev/null",
+        "core.pager=cat",
+        "safe.bareRepository=explicit",
+    ];
     let cmd = safe.iter().fold(Cmd::new("git"), |cmd, option| cmd.arg("-c").arg(option));
     let cmd = cmd.args(["config", "--local", "--no-includes", "--get", "remote.origin.url"]);
     let found = context.runner.read(&cmd.in_folder(root).time_limit(LIMIT)).ok()?.text();
@@ -31,7 +36,8 @@ pub(super) fn identity(context: &Context, settings: &GitSettings) -> Result<GitI
     let name = settings.name.clone().or_else(|| value("user.name"));
     let email = settings.email.clone().or_else(|| value("user.email"));
     let by_ssh = value("gpg.format").as_deref() == Some("ssh");
-    let signs = value("commit.gpgsign").is_some_and(|value| matches!(value.as_str(), "true" | "yes" | "on" | "1"));
+    let signs =
+        value("commit.gpgsign").is_some_and(|value| matches!(value.as_str(), "true" | "yes" | "on" | "1"));
     let signing_key = match (&settings.signing_key, key_from_environment(context)?) {
         (Some(key), _) => Some(key.clone()),
         (None, Some(key)) => Some(key),
@@ -57,7 +63,8 @@ fn key_from_environment(context: &Context) -> Result<Option<String>> {
     let Some((name, value)) = context.signing_variables.first() else { return Ok(None) };
     let key = match name.as_str() {
         "OP_SIGNING_KEY_REF" => {
-            let cmd = Cmd::new("op").args(["read", "--no-newline", value]).time_limit(Duration::from_secs(60));
+            let cmd =
+                Cmd::new("op").args(["read", "--no-newline", value]).time_limit(Duration::from_secs(60));
             Some(context.runner.read(&cmd)?.text()).filter(|text| is_public_key(text))
         }
         _ => public_key(context, value),
@@ -88,8 +95,15 @@ fn public_key(context: &Context, given: &str) -> Option<String> {
 
 fn is_public_key(text: &str) -> bool {
     let mut words = text.trim().split(' ');
-    let kinds = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"];
+    let kinds = [
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    ];
     let known = words.next().is_some_and(|kind| kinds.contains(&kind));
     known && words.next().is_some_and(|key| key.starts_with("AAAA")) && !text.trim().contains('\n')
 }

@@ -3,7 +3,8 @@
 //! Enters: a project and its surroundings. Leaves: a `Goal`; what takes time is looked up only when there is something
 //! to do.
 
-use super::{git, remote, select::Workspace};
+use super::select::{Workspace, folder_of};
+use super::{git, remote};
 use crate::config::{load_provision, profile_stack};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -12,10 +13,16 @@ use crate::lima::image::built_in;
 use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
 use crate::plan::Goal;
 use crate::record::MachineRecord;
+use crate::ui;
 
 /// The goal of a project, as far as it can be known without asking ssh: `git_hosts` are those of the last time.
-pub fn build_goal(context: &Context, workspace: &Workspace, project: &Project, git_hosts: Vec<GitHost>) -> Result<Goal> {
-    let folder = workspace.folder_of(project);
+pub fn build_goal(
+    context: &Context,
+    workspace: &Workspace,
+    project: &Project,
+    git_hosts: Vec<GitHost>,
+) -> Result<Goal> {
+    let folder = folder_of(project);
     let provision = load_provision(&folder)?;
     let profiles = profile_stack(project, &provision, &folder)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
@@ -41,6 +48,7 @@ pub fn build_goal(context: &Context, workspace: &Workspace, project: &Project, g
         headline: headline(project, &profiles, &image),
         image: image_source(&image, &workspace.computer, context.host.arch)?,
         steps,
+        installs_base: !provision.without_base,
         repos: project.repos.clone(),
         git_hosts,
         setup: project.setup.clone(),
@@ -64,13 +72,14 @@ pub fn complete_goal(
     if goal.repos.is_empty() {
         return Ok(goal);
     }
-    let unchanged = record.and_then(|record| record.ready.as_ref()).is_some_and(|ready| ready.wanted == goal.digest());
+    let unchanged =
+        record.and_then(|record| record.ready.as_ref()).is_some_and(|ready| ready.wanted == goal.digest());
     if unchanged {
         return Ok(goal);
     }
     let folder = context.layout.state.clone();
     for repo in &goal.repos {
-        remote::check(context, repo, &folder, &|text| context.ui.warn(text))?;
+        remote::check(context, repo, &folder, &|text| ui::warn(text))?;
     }
     build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?)
 }
@@ -80,7 +89,8 @@ fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
         Image::Named(name) => name.to_string(),
         Image::Custom(_) => "own image".into(),
     };
-    let names: Vec<String> = profiles.iter().filter_map(|profile| profile.name.as_ref().map(ToString::to_string)).collect();
+    let names: Vec<String> =
+        profiles.iter().filter_map(|profile| profile.name.as_ref().map(ToString::to_string)).collect();
     let stack = if names.is_empty() { "no profiles".to_string() } else { names.join(" + ") };
     let cpus = if project.cpus == 1 { "1 cpu".to_string() } else { format!("{} cpus", project.cpus) };
     format!("{image} · {stack} · {cpus} · {}", project.memory.human())
@@ -88,15 +98,17 @@ fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
 
 fn image_source(image: &Image, computer: &Computer, arch: Arch) -> Result<ImageSource> {
     match image {
-        Image::Named(name) => computer
-            .images
-            .get(&(*name, arch))
-            .cloned()
-            .or_else(|| built_in(name, arch))
-            .ok_or_else(|| Failure::usage(format!("the image `{name}` is not known for {}", arch.debian()))),
+        Image::Named(name) => {
+            computer.images.get(&(*name, arch)).cloned().or_else(|| built_in(*name, arch)).ok_or_else(|| {
+                Failure::usage(format!("the image `{name}` is not known for {}", arch.debian()))
+            })
+        }
         Image::Custom(sources) => sources.get(&arch).cloned().ok_or_else(|| {
-            Failure::usage(format!("the image table has no entry for {}, which this computer is", arch.debian()))
-                .hint(format!("add `{}.location` and `{}.digest`", arch.debian(), arch.debian()))
+            Failure::usage(format!(
+                "the image table has no entry for {}, which this computer is",
+                arch.debian()
+            ))
+            .hint(format!("add `{}.location` and `{}.digest`", arch.debian(), arch.debian()))
         }),
     }
 }

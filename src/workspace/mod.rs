@@ -9,8 +9,7 @@ mod remote;
 mod select;
 mod session;
 
-pub use git::origin_of;
 pub use goal::{build_goal, complete_goal};
 pub use register::{add_include, first_project, project_from_url};
-pub use session::{Reached, open_session, reach};
 pub use select::{Workspace, completion_names, find_record, site};
+pub use session::{open_session, reach};

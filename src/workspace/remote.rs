@@ -25,7 +25,7 @@ struct Resolved {
 /// How the guest reaches the hosts of all ssh repositories.
 ///
 /// # Errors
-/// When a host's key is neither bundled nor in the user's known_hosts: with the command that puts it there.
+/// When a host's key is neither bundled nor in the user's `known_hosts`: with the command that puts it there.
 pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost>> {
     let mut hosts: Vec<GitHost> = Vec::new();
     for repo in repos.iter().filter(|repo| repo.url.transport() == Transport::Ssh) {
@@ -36,7 +36,8 @@ pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost
         let resolved = resolve(context, repo)?;
         let port = (resolved.port != 22).then_some(resolved.port);
         let known_hosts = known_keys(context, alias, &resolved)?;
-        hosts.push(GitHost { alias: alias.into(), hostname: resolved.hostname, port, known_hosts });
+        let (hostname, identity_agent) = (resolved.hostname, resolved.identity_agent);
+        hosts.push(GitHost { alias: alias.into(), hostname, port, identity_agent, known_hosts });
     }
     Ok(hosts)
 }
@@ -62,13 +63,18 @@ fn resolve(context: &Context, repo: &Repo) -> Result<Resolved> {
     })
 }
 
-/// Lines for the guest's known_hosts, from the user's own; none for a host whose keys are bundled.
+/// Lines for the guest's `known_hosts`, from the user's own; none for a host whose keys are bundled.
 fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec<String>> {
     if is_pinned(&resolved.hostname) && resolved.port == 22 {
         return Ok(Vec::new());
     }
-    let name = if resolved.port == 22 { resolved.hostname.clone() } else { format!("[{}]:{}", resolved.hostname, resolved.port) };
-    let cmd = Cmd::new("ssh-keygen").args(["-F", &name]).time_limit(LIMIT);
+    let name = if resolved.port == 22 {
+        resolved.hostname.clone()
+    } else {
+        format!("[{}]:{}", resolved.hostname, resolved.port)
+    };
+    let own = context.layout.home.join(".ssh/known_hosts");
+    let cmd = Cmd::new("ssh-keygen").args(["-F", &name, "-f"]).arg(own).time_limit(LIMIT);
     let text = context.runner.read_any_status(&cmd)?.text();
     // The name may be hashed, and may have markers that only mean something where they stand.
     let lines: Vec<String> = text
@@ -78,8 +84,10 @@ fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec
         .collect();
     if lines.is_empty() {
         let port = if resolved.port == 22 { String::new() } else { format!("-p {} ", resolved.port) };
-        return Err(Failure::operation(format!("the host key of `{name}` is not known here, so the machine cannot know it"))
-            .hint(format!("connect once and compare its fingerprint: `ssh {port}{alias}`")));
+        return Err(Failure::operation(format!(
+            "the host key of `{name}` is not known here, so the machine cannot know it"
+        ))
+        .hint(format!("connect once and compare its fingerprint: `ssh {port}{alias}`")));
     }
     Ok(lines)
 }
@@ -100,7 +108,11 @@ pub(super) fn check(context: &Context, repo: &Repo, folder: &Path, warn: &dyn Fn
     }
     let words = finished.tail.join("\n");
     if is_unreachable(&words) {
-        warn(&format!("`{}` cannot be reached from here; going on: {}", repo.url, finished.tail.last().map_or("", String::as_str)));
+        warn(&format!(
+            "`{}` cannot be reached from here; going on: {}",
+            repo.url,
+            finished.tail.last().map_or("", String::as_str)
+        ));
         return Ok(());
     }
     Err(advise(context, Failure::operation(words).because(format!("`{}` cannot be cloned", repo.url)), repo))
@@ -148,15 +160,32 @@ fn check_branch(repo: &Repo, finished: &Finished) -> Result<()> {
     if text.lines().any(|line| line.ends_with(&wanted)) {
         return Ok(());
     }
-    let names: Vec<&str> = text.lines().filter_map(|line| line.split_once("\trefs/heads/")).map(|(_, name)| name).take(8).collect();
-    Err(Failure::usage(format!("`{}` has no branch `{branch}`", repo.url)).hint(format!("it has: {}", names.join(", "))))
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once("\trefs/heads/"))
+        .map(|(_, name)| name)
+        .take(8)
+        .collect();
+    Err(Failure::usage(format!("`{}` has no branch `{branch}`", repo.url))
+        .hint(format!("it has: {}", names.join(", "))))
 }
 
 /// Whether the network, and not the repository, is what failed.
 fn is_unreachable(words: &str) -> bool {
-    let signs = ["Could not resolve host", "Connection timed out", "Connection refused", "Network is unreachable",
-        "No route to host", "Failed to connect", "Operation timed out", "Connection reset", "Connection closed",
-        "Could not connect", "Temporary failure in name resolution", "Couldn't connect"];
+    let signs = [
+        "Could not resolve host",
+        "Connection timed out",
+        "Connection refused",
+        "Network is unreachable",
+        "No route to host",
+        "Failed to connect",
+        "Operation timed out",
+        "Connection reset",
+        "Connection closed",
+        "Could not connect",
+        "Temporary failure in name resolution",
+        "Couldn't connect",
+    ];
     signs.iter().any(|sign| words.contains(sign))
 }
 

@@ -45,15 +45,14 @@ impl Workspace {
         Ok(Self { located, origin, catalog, computer })
     }
 
-    /// Whether there is no projects.toml anywhere.
-    pub fn has_no_configuration(&self) -> bool {
-        !self.located.user.projects().exists() && self.located.repository.is_none()
+    /// Whether a projects.toml is one of those that were read.
+    pub fn reads(&self, file: &Path) -> bool {
+        self.located.repository.iter().chain([&self.located.user]).any(|folder| folder.projects() == file)
     }
 
-    /// The folder that a project's provision.toml and profiles belong to.
-    pub fn folder_of(&self, project: &Project) -> ConfigFolder {
-        let dir = project.file.parent().unwrap_or(Path::new("/")).to_owned();
-        ConfigFolder { dir, in_repository: project.in_repository }
+    /// Whether nothing is configured anywhere: no file, or one in which everything is a comment still.
+    pub fn has_no_project(&self) -> bool {
+        self.catalog.projects.is_empty() && self.located.repository.is_none()
     }
 
     /// The project of a name, also one of a file elsewhere that a machine was made from.
@@ -105,7 +104,9 @@ impl Workspace {
         let failure = Failure::usage(format!("there is no project `{name}` in `{}`", file.display()));
         match self.catalog.suggest(name) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint(format!("add it: a line `[{name}]` in that file, with `repos = [\"…\"]` below it if it has any")),
+            None => failure.hint(format!(
+                "add it: a line `[{name}]` in that file, with `repos = [\"…\"]` below it if it has any"
+            )),
         }
     }
 
@@ -118,6 +119,12 @@ impl Workspace {
         Failure::usage("which project? none is named, and the current folder belongs to none")
             .hint(format!("one of: {}", names.join(", ")))
     }
+}
+
+/// The folder that a project's provision.toml and profiles belong to.
+pub(super) fn folder_of(project: &Project) -> ConfigFolder {
+    let dir = project.file.parent().unwrap_or(Path::new("/")).to_owned();
+    ConfigFolder { dir, in_repository: project.in_repository }
 }
 
 /// The record of the machine that an optional name means. A named machine needs no configuration to be used.
@@ -154,6 +161,7 @@ pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)
         upstream: context.upstream.clone(),
         proxies: context.proxies.clone(),
         folder_variables: context.folder_variables.clone(),
+        dry_run: context.options.dry_run,
         say,
     }
 }
@@ -180,7 +188,13 @@ fn configured_names() -> Option<Vec<String>> {
     };
     let located = locate(&lookup).ok()?;
     let folders = located.repository.iter().chain([&located.user]);
-    let texts = folders.filter_map(|folder| crate::disk::read_text_if_there(&folder.projects()).ok().flatten());
+    let texts =
+        folders.filter_map(|folder| crate::disk::read_text_if_there(&folder.projects()).ok().flatten());
     let tables = texts.filter_map(|text| text.parse::<toml::Table>().ok());
-    Some(tables.flat_map(|table| table.into_iter().map(|(name, _)| name)).filter(|name| name != "defaults").collect())
+    Some(
+        tables
+            .flat_map(|table| table.into_iter().map(|(name, _)| name))
+            .filter(|name| name != "defaults")
+            .collect(),
+    )
 }

@@ -10,6 +10,7 @@ use crate::model::Computer;
 use crate::plan::{Connection, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
 use crate::ssh::{AgentServer, Remote};
+use crate::ui;
 
 /// The computer's settings alone: a session needs no projects.
 fn computer(context: &Context) -> Result<Computer> {
@@ -38,7 +39,8 @@ pub struct Reached {
 /// When it is not there, or does not come up.
 pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start: bool) -> Result<Reached> {
     let say = |text: &str| context.ui.say(text);
-    let waiting = Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
+    let waiting =
+        Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
     let name = record.name.clone();
     let session = {
         let site = site(context, &computer(context)?, &say);
@@ -70,31 +72,37 @@ fn serve_agent(context: &Context, record: &MachineRecord) -> Result<Option<Agent
         return Ok(None);
     }
     let socket = context.layout.sockets(record.id()).join("agent");
-    AgentServer::start(&socket, context.upstream.clone()).map(Some)
+    AgentServer::start(&socket, context.upstream.for_hosts(&record.git_hosts)).map(Some)
 }
 
 /// Runs a session on the machine that `name` means.
 ///
 /// # Errors
 /// As exit code 125 when nothing was started in the guest.
-pub fn open_session(context: &Context, name: Option<&str>, verb: &str, remote: &Remote, terminal: bool) -> Result<u8> {
+pub fn open_session(
+    context: &Context,
+    name: Option<&str>,
+    verb: &str,
+    remote: &Remote,
+    terminal: bool,
+) -> Result<u8> {
     let not_started = |failure: Failure| match failure.kind {
         Kind::Operation => failure.of_kind(Kind::NotStarted),
         _ => failure,
     };
     let record = find_record(context, name).map_err(not_started)?;
+    let line = remote.command_line(&record.folder)?;
     tell_unfinished(context, &record);
     let reached = reach(context, record, verb, true).map_err(not_started)?;
     let say = |text: &str| context.ui.say(text);
     let road = site(context, &Computer::default(), &say).road(&reached.record);
-    let line = remote.command_line(&reached.record.folder)?;
     let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();
     let finished = context.runner.interactive(&cmd)?;
     if context.runner.interrupt().is_asked() && !terminal {
         return Err(Failure::interrupted());
     }
     if finished.code() == 255 && !road.is_open() {
-        context.ui.warn(&format!("the connection to `{}` was lost", reached.record.name));
+        ui::warn(&format!("the connection to `{}` was lost", reached.record.name));
     }
     Ok(finished.code())
 }

@@ -1,6 +1,6 @@
-# What every machine has, whatever its profiles: our two helpers, quiet apt, a user session that outlives a login.
+# shellcheck shell=bash
+# What every machine has, whatever its profiles: our helper, quiet apt, a user session that outlives a login.
 install -D -m 0755 session.sh /usr/local/lib/machine/session
-install -D -m 0644 sshrc /etc/ssh/sshrc
 
 cat >/etc/apt/apt.conf.d/90-machine <<'APT'
 Acquire::Retries "3";

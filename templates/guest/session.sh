@@ -1,39 +1,45 @@
 #!/bin/bash
-# Starts what `machine ssh` and `machine run` ask for. Its one argument is base64: words joined by NUL,
-# mode and folder first, so that no login shell between ssh and here can change a byte.
-mapfile -d '' -t words < <(base64 -d <<<"$1")
+# Starts what `machine ssh` and `machine run` ask for. Its words are: mode, folder, command…; each begins with a dot,
+# and `_` with two hexadecimal digits stands for any byte that some login shell could change on the way.
+# When the login shell is bash, this text runs in it as it is, since starting a second bash is most of a short
+# command's time in an emulated guest. So there is no single quote in it.
+words=()
+for word in "$@"; do
+  printf -v word %b "${word//_/\\x}"
+  words+=("${word#.}")
+done
 mode=${words[0]} folder=${words[1]}
-command=("${words[@]:2}")
+set -- "${words[@]:2}"
 cd "$HOME/$folder" 2>/dev/null || cd || exit 125
 
-if [ "$mode" = login ]; then
-  exec -l "$SHELL"
+if [ "$mode" != plain ]; then
+  # A lent agent gets a name that stays the same when the next session comes, for tmux.
+  [ -z "$SSH_AUTH_SOCK" ] || ln -sfn "$SSH_AUTH_SOCK" ~/.ssh/agent.sock
+  [ "$mode" = terminal ] || exec -l "$SHELL"
+  exec "$@"
 fi
 
-program=$(type -P -- "${command[0]}") || {
-  if [ -e "${command[0]}" ]; then
-    echo "machine: ${command[0]}: not executable in the guest" >&2
-    exit 126
-  fi
-  echo "machine: ${command[0]}: command not found in the guest" >&2
-  exit 127
-}
-
-if [ "$mode" = terminal ]; then
-  exec -a "${command[0]}" "$program" "${command[@]:1}"
-fi
-
-# Without a terminal nobody tells the command that the connection is gone. tail notices a pipe without a reader.
+# Without a terminal nobody tells the command that the connection is gone. tail notices an output without a reader;
+# a short command is over before that costs anything. sshd made this shell the leader of its process group.
 exec 3<&0
-(exec -a "${command[0]}" setsid "$program" "${command[@]:1}") <&3 3<&- &
+exec "$@" <&3 3<&- &
 pid=$!
 exec 3<&- </dev/null
 (
-  tail --pid="$pid" -s 1 -f /dev/null 2>/dev/null
-  kill -TERM -- "-$pid" && sleep 3 && kill -KILL -- "-$pid"
+  read -r -t 3 </dev/ptmx
+  trap "kill \$tail; exit" TERM
+  tail --pid="$pid" -s 1 -f /dev/null &
+  tail=$!
+  wait "$tail"
+  trap "" TERM
+  kill -TERM -- "-$$"
+  sleep 2
+  kill -KILL -- "-$$"
 ) 2>/dev/null &
 watcher=$!
+# What bash says of a killed child is no output of the command.
+exec 2>/dev/null
 wait "$pid"
 status=$?
-kill "$watcher" 2>/dev/null
+kill "$watcher"
 exit "$status"

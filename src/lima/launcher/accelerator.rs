@@ -69,14 +69,13 @@ pub fn choose(choice: Choice, node: KvmNode, known_to_hang: bool) -> Result<(Eng
             Err(Failure::operation("config.toml says `accelerator = \"kvm\"`, but this host has no usable `/dev/kvm`")
                 .hint("set `accelerator = \"auto\"`, or turn virtualisation on in the firmware"))
         }
-        (Choice::Kvm, KvmNode::Usable) => Ok((Engine::Kvm, None)),
         (Choice::Auto, KvmNode::Absent) => {
             Ok((Engine::Tcg, Some("no hardware virtualisation here (`/dev/kvm`): software emulation, many times slower")))
         }
         (Choice::Auto, KvmNode::Usable) if known_to_hang => {
             Ok((Engine::Tcg, Some("KVM did not boot on this host before: software emulation, many times slower")))
         }
-        (Choice::Auto, KvmNode::Usable) => Ok((Engine::Kvm, None)),
+        (Choice::Auto | Choice::Kvm, KvmNode::Usable) => Ok((Engine::Kvm, None)),
     }
 }
 

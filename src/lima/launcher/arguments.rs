@@ -29,7 +29,8 @@ impl Call {
                 .hint("`machine doctor` shows whether this version of Lima is supported")
         };
         let Some(pidfile) = value_of(args, "-pidfile") else {
-            let asks = |arg: &OsString| matches!(arg.as_bytes(), b"help" | b"--version" | b"-version" | b"--help");
+            let asks =
+                |arg: &OsString| matches!(arg.as_bytes(), b"help" | b"--version" | b"-version" | b"--help");
             return if args.iter().any(asks) { Ok(Self::Probe) } else { Err(refuse("no -pidfile")) };
         };
         let forwards = values_of(args, "-netdev").filter(|value| is_ssh_forward(value)).count();
@@ -78,9 +79,7 @@ fn emulate(args: &mut Vec<OsString>) {
         let Some(value) = args[index].to_str() else { continue };
         if key == "-machine" {
             is_x86 = value.starts_with("q35");
-            if let Some(machine) = value.strip_suffix(",accel=kvm") {
-                args[index] = if is_x86 { "q35,vmport=off".into() } else { machine.into() };
-            }
+            args[index] = emulated_machine(value).into();
         } else if key == "-cpu" && value.split(',').next() == Some("host") {
             args[index] = value.replacen("host", "max", 1).into();
         }
@@ -88,8 +87,19 @@ fn emulate(args: &mut Vec<OsString>) {
     if !has_accelerator {
         args.extend(["-accel", "tcg,thread=multi,tb-size=512"].map(OsString::from));
         if is_x86 {
-            args.extend(["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"].map(OsString::from));
+            args.extend(
+                ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"].map(OsString::from),
+            );
         }
+    }
+}
+
+/// The machine type without KVM; one that does not ask for KVM stays as it is.
+fn emulated_machine(value: &str) -> String {
+    match value.strip_suffix(",accel=kvm") {
+        Some(_) if value.starts_with("q35") => "q35,vmport=off".into(),
+        Some(machine) => machine.into(),
+        None => value.into(),
     }
 }
 
@@ -101,11 +111,18 @@ mod tests {
         line.split_whitespace().map(OsString::from).collect()
     }
 
-    const NET: &str = "-netdev user,id=net0,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:20001-:22";
+    const NET: &str =
+        "-netdev user,id=net0,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:20001-:22";
 
     #[test]
     fn questions_are_passed_on() {
-        for line in ["-M none -accel help", "-M none -netdev help", "-machine help", "-cpu help -machine q35", "--version"] {
+        for line in [
+            "-M none -accel help",
+            "-M none -netdev help",
+            "-machine help",
+            "-cpu help -machine q35",
+            "--version",
+        ] {
             assert_eq!(Call::of(&words(line)).expect(line), Call::Probe);
         }
     }
@@ -119,8 +136,14 @@ mod tests {
     #[test]
     fn unknown_shapes_are_refused() {
         let twice = format!("{NET} {NET} -pidfile /l/blog/qemu.pid");
-        let lines = ["-m 4096", "", "-m 1 -pidfile /l/blog/qemu.pid", "-netdev user,hostfwd=tcp:0.0.0.0:1-:22 -pidfile /l/q",
-            "-netdev user,hostfwd=tcp:127.0.0.1:x-:22 -pidfile /l/q", &twice];
+        let lines = [
+            "-m 4096",
+            "",
+            "-m 1 -pidfile /l/blog/qemu.pid",
+            "-netdev user,hostfwd=tcp:0.0.0.0:1-:22 -pidfile /l/q",
+            "-netdev user,hostfwd=tcp:127.0.0.1:x-:22 -pidfile /l/q",
+            &twice,
+        ];
         for line in lines {
             assert!(Call::of(&words(line)).is_err(), "{line}");
         }

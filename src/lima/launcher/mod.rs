@@ -102,7 +102,8 @@ fn point(link: &Path, target: &Path) -> Result<()> {
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(value).map_err(|cause| Failure::operation(format!("failed to write JSON: {cause}")))
+    serde_json::to_vec_pretty(value)
+        .map_err(|cause| Failure::operation(format!("failed to write JSON: {cause}")))
 }
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {

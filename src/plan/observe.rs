@@ -1,0 +1,111 @@
+//! Looks up what there is of a machine before anything is done to it.
+//!
+//! Enters: a goal, a site. Leaves: its record, old or new, and an `Observed`. Changes nothing; refuses what is not ours.
+
+use super::execute::Work;
+use super::{Goal, Observed, Presence, Site, Step, adopt};
+use crate::failure::{Failure, Result};
+use crate::guest::Observation;
+use crate::record::{Journal, MachineRecord, SCHEMA};
+
+/// Looks the machine up: its record and one `limactl list`.
+pub(super) fn observe<'a>(
+    site: &'a Site<'a>,
+    goal: Goal,
+    confirm: &dyn Fn(&str) -> Option<bool>,
+) -> Result<(Work<'a>, Observed)> {
+    let name = goal.name.as_str();
+    let driver = site.driver();
+    driver.check_version(site.accept_unknown_lima)?;
+    let instance = driver.find(name)?;
+    let half_made = is_half_made(site, name)?;
+    let loaded = MachineRecord::load(site.layout, name);
+    let there = instance.is_some() && !half_made;
+    let record = match loaded {
+        Ok(Some(record)) if there => Some(record),
+        // Lost or damaged: the instance itself knows enough.
+        Err(failure) if failure.hints.iter().any(|hint| hint.contains("upgrade")) => return Err(failure),
+        Ok(None) | Err(_) if there => Some(MachineRecord {
+            config_file: goal.config_file.clone(),
+            in_repository: goal.in_repository,
+            origin: goal.origin(),
+            ..adopt::rebuild(site, name)?
+        }),
+        Ok(_) | Err(_) => None,
+    };
+    if let Some(record) = &record {
+        adopt::check_owner(&goal, record, confirm)?;
+        refuse_shrinking(&goal, record)?;
+    }
+    let presence = match (&instance, &record) {
+        (None, _) if !half_made => Presence::Absent,
+        (Some(instance), Some(_)) => Presence::of(instance.status),
+        _ => Presence::HalfMade,
+    };
+    let work = Work {
+        site,
+        record: record.unwrap_or_else(|| blank(&goal)),
+        goal,
+        instance,
+        image: None,
+        observation: Observation::default(),
+        fresh: false,
+    };
+    let observed =
+        Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
+    Ok((work, observed))
+}
+
+/// Whether a creation was cut off: our journal names it, and nothing was ever started.
+fn is_half_made(site: &Site, name: &str) -> Result<bool> {
+    let journal = Journal::left_behind(site.layout, name)?;
+    let cut_off = journal.is_some_and(|journal| journal.phase == Step::Create.to_string());
+    Ok(cut_off && site.layout.instance(name).exists())
+}
+
+fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
+    if goal.disk.bytes() >= record.disk_bytes {
+        return Ok(());
+    }
+    let present = crate::model::ByteSize::from_bytes(record.disk_bytes);
+    let sentence = format!(
+        "{}: disk: `{}` would shrink the disk of `{}`, which is {present}",
+        goal.config_file.display(),
+        goal.disk,
+        goal.name
+    );
+    Err(Failure::usage(sentence).hint(format!("a disk only grows: set `disk = \"{present}\"` or more")))
+}
+
+fn blank(goal: &Goal) -> MachineRecord {
+    MachineRecord {
+        schema: SCHEMA,
+        name: goal.name.to_string(),
+        uuid: random_hex(),
+        config_file: goal.config_file.clone(),
+        in_repository: goal.in_repository,
+        origin: goal.origin(),
+        port: 0,
+        host_key: String::new(),
+        image: std::path::PathBuf::new(),
+        kernel: None,
+        disk_bytes: goal.disk.bytes(),
+        forward_agent: goal.forward_agent,
+        folder: goal.folder(),
+        git_hosts: goal.git_hosts.clone(),
+        held: false,
+        ready: None,
+        last_used: 0,
+    }
+}
+
+/// 32 hexadecimal digits that nobody can guess.
+pub fn random_hex() -> String {
+    let mut bytes = [0u8; 16];
+    let source = std::fs::File::open("/dev/urandom");
+    // Without randomness there is a name all the same; it is an identity, not a secret.
+    if source.and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes)).is_err() {
+        bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    }
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
