@@ -2,8 +2,8 @@
 //!
 //! Enters: one line a call. Leaves: one line an effect. Options that never change are left out.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+/// What stands before the words of a session.
+const HELPER: &str = "/usr/local/lib/machine/session ";
 
 /// Describes a whole log.
 pub fn describe(log: &str) -> String {
@@ -33,9 +33,9 @@ fn describe_git(rest: &str) -> String {
 
 /// A provisioning step is left out: the guest notes it itself, by name.
 fn describe_ssh(rest: &str) -> Option<String> {
-    let lent = if rest.contains("ForwardAgent=") { ", agent lent" } else { "" };
-    let last = rest.rsplit(" -- ").next().unwrap_or(rest);
-    let terminal = if rest.contains(" -t ") { " on a terminal" } else { "" };
+    let (options, last) = rest.split_once(" -- ").unwrap_or((rest, rest));
+    let lent = if options.contains("ForwardAgent=") { ", agent lent" } else { "" };
+    let terminal = if options.contains(" -t ") { " on a terminal" } else { "" };
     match last {
         _ if rest.starts_with("-G ") => Some(format!("ssh resolve {last}")),
         _ if rest.contains(" -O exit ") => Some("ssh close master".into()),
@@ -44,18 +44,14 @@ fn describe_ssh(rest: &str) -> Option<String> {
         _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
         _ if last.contains("systemd-run") => None,
         _ => {
-            let word =
-                last.strip_prefix("/usr/local/lib/machine/session ").unwrap_or_else(|| panic!("{rest}"));
-            Some(format!("ssh session{terminal}{lent}: {}", describe_session(word)))
+            let (_, words) = last.rsplit_once(HELPER).unwrap_or_else(|| panic!("{rest}"));
+            Some(format!("ssh session{terminal}{lent}: {}", describe_session(words)))
         }
     }
 }
 
-fn describe_session(word: &str) -> String {
-    let bytes = STANDARD.decode(word).expect("base64");
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut words: Vec<String> = text.split('\0').map(String::from).collect();
-    assert_eq!(words.pop().as_deref(), Some(""), "each word ends with NUL");
+fn describe_session(encoded: &str) -> String {
+    let mut words: Vec<String> = encoded.split(' ').map(decode).collect();
     for word in &mut words {
         if word.contains("git clone ") {
             *word = "<clone>".into();
@@ -64,4 +60,17 @@ fn describe_session(word: &str) -> String {
         }
     }
     words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ")
+}
+
+/// A dot, then the word, with `_` and two digits for bytes that a shell might change.
+fn decode(word: &str) -> String {
+    let word = word.strip_prefix('.').unwrap_or_else(|| panic!("{word} has no dot"));
+    let mut parts = word.split('_');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).expect("two digits"));
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

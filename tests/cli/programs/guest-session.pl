@@ -1,11 +1,9 @@
 #!/usr/bin/env perl
-# Plays the guest's session helper: words joined by NUL in base64, mode and folder first.
+# Plays the guest's session helper: mode, folder, command; a dot before each word, `_` and two digits for most bytes.
 use strict;
 use warnings;
-use MIME::Base64;
 
-my ($mode, $folder, @command) = split /\0/, decode_base64($ARGV[0]), -1;
-pop @command;
+my ($mode, $folder, @command) = map { s/^\.// or die "no dot: $_"; s/_([0-9a-f]{2})/chr hex $1/ger } @ARGV;
 chdir "$ENV{HOME}/$folder" or chdir $ENV{HOME};
 @command = ('bash', '-l') if $mode eq 'login';
 no warnings 'exec';
