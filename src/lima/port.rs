@@ -3,6 +3,7 @@
 //! Enters: the ports of all other machines, stopped ones included. Leaves: one that nobody else has.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 
@@ -10,9 +11,14 @@ use crate::failure::{Failure, Result};
 const FIRST: u16 = 20_000;
 const LAST: u16 = 29_999;
 
-/// Whether nobody on this host listens on the port.
+/// Whether nobody on this host listens on the port. Another `machine` that looks at this very moment is nobody.
 pub fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    (0..3).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    })
 }
 
 /// The lowest port that no machine has and nobody listens on.

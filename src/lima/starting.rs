@@ -61,16 +61,15 @@ impl Driver<'_> {
         settle(self.layout, self.runner, name, Duration::ZERO);
         let engine = self.prepare_launcher(name, acceleration)?;
         match self.start_once(name, road, engine) {
-            Err(Trouble::Silent) => {
+            Err(trouble) if trouble.blames_kvm && acceleration.choice == Choice::Auto => {
                 (acceleration.say)(
-                    "nothing on the console for 20 s under KVM: trying software emulation instead",
+                    "KVM does not boot this machine here: trying software emulation, many times slower",
                 );
-                self.stop_left_over(name)?;
                 self.remember_hang()?;
                 self.write_launch(name, Engine::Tcg)?;
-                self.start_once(name, road, Some(Engine::Tcg)).map_err(|trouble| trouble.into_failure(name))
+                self.start_once(name, road, Some(Engine::Tcg)).map_err(|trouble| trouble.failure)
             }
-            outcome => outcome.map_err(|trouble| trouble.into_failure(name)),
+            outcome => outcome.map_err(|trouble| trouble.failure),
         }
     }
 
@@ -124,13 +123,20 @@ impl Driver<'_> {
         let waited = wait_for_guest(&folder, patience, self.runner, &mut start_failed, &mut connect);
         let boot = match waited {
             Ok(Boot::Ready) => return Ok(Started { engine }),
-            Ok(Boot::Silent) => return Err(Trouble::Silent),
             Ok(boot) => boot,
-            Err(failure) => return Err(Trouble::Failure(failure)),
+            Err(failure) => return Err(failure.into()),
         };
+        let blames_kvm = engine == Some(Engine::Kvm) && self.kvm_is_to_blame(name, &folder, &boot);
         let failure = self.describe(name, &folder, &boot, &last_words, patience.boot);
         self.stop_left_over(name)?;
-        Err(Trouble::Failure(failure))
+        Err(Trouble { failure, blames_kvm })
+    }
+
+    /// Whether the guest never came to print anything: the processor hangs, or QEMU gave up on it.
+    fn kvm_is_to_blame(&self, name: &str, folder: &Path, boot: &Boot) -> bool {
+        let died =
+            || disk::read_tail(&start_log(self.layout, name), 16_384).contains("Driver stopped due to error");
+        console_lines(folder, 1).is_empty() && (*boot == Boot::Silent || died())
     }
 
     fn spawn_start(&self, name: &str) -> Result<Child> {
@@ -162,6 +168,7 @@ impl Driver<'_> {
                 .because(format!("`{}` failed", self.limactl.start(name)))
                 .hint(format!("the whole log: `{}`", log.display()));
         }
+        let patience = if *boot == Boot::Silent { SILENCE } else { patience };
         let console = console_lines(folder, 12).join("\n");
         let words = if last_words.is_empty() { String::new() } else { format!("\nssh said: {last_words}") };
         Failure::operation(format!("the last lines of its console:\n{console}{words}"))
@@ -217,23 +224,15 @@ impl Driver<'_> {
     }
 }
 
-enum Trouble {
-    Silent,
-    Failure(Failure),
-}
-
-impl Trouble {
-    fn into_failure(self, name: &str) -> Failure {
-        match self {
-            Self::Silent => Failure::operation(format!("`{name}` printed nothing on its console")),
-            Self::Failure(failure) => failure,
-        }
-    }
+/// A start that came to nothing.
+struct Trouble {
+    failure: Failure,
+    blames_kvm: bool,
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+        Self { failure, blames_kvm: false }
     }
 }
 

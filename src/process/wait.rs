@@ -15,8 +15,11 @@ use super::{Cmd, Interrupt};
 
 /// How often a wait looks at the clock, the interrupt flag and the child.
 const TICK: Duration = Duration::from_millis(40);
-/// How long output may stay open after the child has ended: a daemon it left behind can hold the pipe.
-const LINGER: Duration = Duration::from_millis(300);
+/// How long output may stay open, and silent, after the child has ended: a daemon it left behind can hold the pipe. What
+/// the child wrote is read before that, also on a host that is short of time.
+const LINGER: Duration = Duration::from_millis(1500);
+/// How long a signal that may have reached the child as well is left to it.
+const HEED: Duration = Duration::from_millis(300);
 /// How long a child gets between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_millis(700);
 /// A line longer than this is handed on in pieces, so that a flood cannot fill our memory.
@@ -84,18 +87,22 @@ fn watch(
     let mut exited: Option<(ExitStatus, Instant)> = None;
     loop {
         match lines.recv_timeout(TICK) {
-            Ok((source, line)) => sink(source, &line),
+            Ok((source, line)) => {
+                sink(source, &line);
+                exited = exited.map(|(status, _)| (status, Instant::now()));
+            }
             Err(RecvTimeoutError::Disconnected) => return finish(child, cmd, interrupt, started),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some((status, _)) = exited.filter(|(_, silent_since)| silent_since.elapsed() > LINGER)
+                {
+                    return Ok(Ended::Exited(status));
+                }
+            }
         }
         if let Some(stopped) = stop_if_due(child, cmd, interrupt, started)? {
             return Ok(stopped);
         }
-        if let Some((status, when)) = exited {
-            if when.elapsed() > LINGER {
-                return Ok(Ended::Exited(status));
-            }
-        } else {
+        if exited.is_none() {
             exited = child.try_wait()?.map(|status| (status, Instant::now()));
         }
     }
@@ -144,7 +151,7 @@ pub(super) fn wait_passing_signals(child: &mut Child, interrupt: &Interrupt) -> 
             if interrupt.is_asked() {
                 asked_for += TICK;
             }
-            if let Some(pid) = pid.filter(|_| asked_for > LINGER) {
+            if let Some(pid) = pid.filter(|_| asked_for > HEED) {
                 // It has ended if this fails, and the wait below says how.
                 let _ = kill_process(pid, Signal::TERM);
                 return;

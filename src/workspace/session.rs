@@ -44,15 +44,18 @@ pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start
     let name = record.name.clone();
     let session = {
         let site = site(context, &computer(context)?, &say);
-        let is_open = site.road(&record).is_open();
+        let road = site.road(&record);
         // Starting changes the machine; using one that runs does not.
-        let _lock = if is_open {
-            ProjectLock::shared(&context.layout, &name, &waiting)?
-        } else {
-            ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?
+        let shared =
+            if road.is_open() { Some(ProjectLock::shared(&context.layout, &name, &waiting)?) } else { None };
+        // The master may have ended while we waited.
+        let is_open = shared.is_some() && road.is_open();
+        let _lock = match shared.filter(|_| is_open) {
+            Some(lock) => lock,
+            None => ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?,
         };
         if !is_open {
-            // It may have been changed while we waited for the lock.
+            // It may have been changed in that time.
             record = MachineRecord::load(&context.layout, &name)?.unwrap_or(record);
         }
         let phase = (!is_open).then(|| context.ui.phase("boot"));
