@@ -35,9 +35,9 @@ fn work_at_risk_without_a_terminal_is_refused() {
     assert_snapshot!(world.run(&["destroy", "blog"]), @"
     exit code 3
     --- stderr
-    ✓ look      1 repositories looked at T s
+    ✓ look      1 repository looked at T s
     warning: work in `blog` that exists nowhere else:
-      ~/code/blog: 1 untracked, 1 unpushed commits
+      ~/code/blog: 1 untracked, 1 unpushed
           commit ID my work
           notes.md
     error: nobody can be asked here, so nothing was deleted
@@ -62,7 +62,7 @@ fn a_clean_machine_goes_with_yes_and_not_without() {
     assert_snapshot!(world.run(&["destroy", "blog"]), @"
     exit code 3
     --- stderr
-    ✓ look      1 repositories looked at T s
+    ✓ look      1 repository looked at T s
     error: nobody can be asked here, so nothing was deleted
     hint: to delete it all the same: `machine destroy blog --yes`
     ");
@@ -71,8 +71,8 @@ fn a_clean_machine_goes_with_yes_and_not_without() {
     assert_snapshot!(world.run(&["destroy", "blog", "--yes"]), @"
     exit code 0
     --- stderr
-    ✓ look      1 repositories looked at T s
-    ✓ look      1 repositories looked at T s
+    ✓ look      1 repository looked at T s
+    ✓ look      1 repository looked at T s
     ✓ destroy   blog is gone; its project is still configured T s
     ");
     assert_snapshot!(world.effects(), @"
@@ -95,12 +95,12 @@ fn discard_deletes_with_the_work_in_it() {
     assert_snapshot!(world.run(&["destroy", "blog", "--discard"]), @"
     exit code 0
     --- stderr
-    ✓ look      1 repositories looked at T s
+    ✓ look      1 repository looked at T s
     warning: work in `blog` that exists nowhere else:
-      ~/code/blog: 1 untracked, 1 unpushed commits
+      ~/code/blog: 1 untracked, 1 unpushed
           commit ID my work
           notes.md
-    ✓ look      1 repositories looked at T s
+    ✓ look      1 repository looked at T s
     ✓ destroy   blog is gone; its project is still configured T s
     ");
     assert!(!exists(&world));
@@ -130,7 +130,7 @@ fn a_machine_that_cannot_be_asked_needs_another_word() {
     assert_snapshot!(world.run(&["destroy", "blog", "--discard"]), @"
     exit code 3
     --- stderr
-    warning: it is not known what is in `blog`: `ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'bash -s' <<'N bytes'` failed: exit status: 255
+    warning: it is not known what is in `blog`: `ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'bash -s' <<'N bytes'` failed: exit status: 255
     error: will not delete a machine that cannot be asked
     hint: to delete it all the same: `machine destroy blog --discard-unseen`
     ");
@@ -138,7 +138,7 @@ fn a_machine_that_cannot_be_asked_needs_another_word() {
     assert_snapshot!(world.run(&["destroy", "blog", "--discard-unseen"]), @"
     exit code 0
     --- stderr
-    warning: it is not known what is in `blog`: `ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'bash -s' <<'N bytes'` failed: exit status: 255
+    warning: it is not known what is in `blog`: `ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'bash -s' <<'N bytes'` failed: exit status: 255
     ✓ destroy   blog is gone; its project is still configured T s
     ");
     assert!(!exists(&world));
@@ -152,7 +152,7 @@ fn a_machine_that_does_not_start_can_be_deleted_unseen() {
     assert_snapshot!(world.run(&["destroy", "blog", "--yes"]), @"
     exit code 3
     --- stderr
-    warning: it is not known what is in `blog`: `LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' blog` failed: Working on it
+    warning: it is not known what is in `blog`: `LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m blog` failed: Working on it
     exiting, status={Running:false Exiting:true Errors:[qemu died]}
     error: will not delete a machine that cannot be asked
     hint: to delete it all the same: `machine destroy blog --discard-unseen`

@@ -28,17 +28,17 @@ fn up_from_nothing() {
     # `<world>/image` is there
     # create
     ssh-keygen -q -t ed25519 -N '' -C machine-blog -f ~/.local/state/machine/machines/blog/host_key
-    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' create --name blog ~/.local/state/machine/machines/blog/lima.yaml
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name blog ~/.local/state/machine/machines/blog/lima.yaml
     # boot
-    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' blog
-    ssh -F ~/.local/share/machine/s/ID/config -o 'ControlMaster=yes' -o 'ControlPersist=600' -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m blog
+    ssh -F ~/.local/share/machine/s/ID/config -o ControlMaster=yes -o ControlPersist=600 -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
     # provision
     # only the steps that the guest has no stamp of:
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # apt: git
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # apt: git
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
     # repos
     ssh -F ~/.local/share/machine/s/ID/config -T -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' guest -- '/usr/local/lib/machine/session WORDS'  # git clone git@github.com:you/blog.git, unless it is there
     ssh -F ~/.local/share/machine/s/ID/config -T guest -- '/usr/local/lib/machine/session WORDS'  # setup of blog
@@ -82,13 +82,13 @@ fn verbs_on_a_machine() {
     assert_snapshot!(dry(&world, &["down", "hello"]), @"
     exit code 0
     --- stdout
-    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' stop hello
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json stop hello
     ");
     assert_snapshot!(dry(&world, &["destroy", "hello"]), @"
     exit code 0
     --- stdout
-    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' stop hello
-    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' delete -f hello
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json stop hello
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json delete -f hello
     ");
     assert_snapshot!(dry(&world, &["uninstall"]), @"
     exit code 0
@@ -127,15 +127,14 @@ fn a_start_and_a_call_of_lima() {
     exit code 0
     --- stdout
     # boot
-    LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' hello
-    ssh -F ~/.local/share/machine/s/ID/config -o 'ControlMaster=yes' -o 'ControlPersist=600' -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m hello
+    ssh -F ~/.local/share/machine/s/ID/config -o ControlMaster=yes -o ControlPersist=600 -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
     # provision
     # only the steps that the guest has no stamp of:
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
-    ssh -F ~/.local/share/machine/s/ID/config -T -o 'ControlMaster=no' guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
-    # repos
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
     # ssh
     # write `~/.ssh/config.d/machine`
     "#);

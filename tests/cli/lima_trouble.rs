@@ -181,7 +181,7 @@ fn a_failed_create_leaves_nothing_behind() {
             --- stderr
             hello  debian-13 · no profiles · 2 cpus · 4 GiB
             ✓ image     image T s
-            error: `LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' create --name hello ~/.local/state/machine/machines/hello/lima.yaml` failed: exit status: 1
+            error: `LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name hello ~/.local/state/machine/machines/hello/lima.yaml` failed: exit status: 1
             caused by: Working on it
                        failed to convert the disk: no space left on device
             ");
@@ -190,7 +190,7 @@ fn a_failed_create_leaves_nothing_behind() {
         assert!(!left.contains("lima/hello"), "{left}");
         assert!(!left.contains("lima.yaml"), "{left}");
         let listed = world.run(&["list", "--json"]);
-        assert!(listed.stdout.contains("\"state\": \"unfinished\""), "{listed}");
+        assert!(listed.stdout.contains("\"state\": \"none\""), "{listed}");
         world.release(knob);
         world.must(&["up", "hello"]);
     }
@@ -204,7 +204,7 @@ fn a_failed_start_shows_the_end_of_its_log() {
     exit code 1
     --- stderr
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
-    error: `LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' hello` failed
+    error: `LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m hello` failed
     caused by: Working on it
                exiting, status={Running:false Exiting:true Errors:[qemu died]}
     hint: the whole log: `~/.local/state/machine/machines/hello/start.log`
@@ -305,7 +305,7 @@ fn a_truncated_record_is_rebuilt_from_the_machine() {
     assert_snapshot!(world.run(&["run", "hello", "--", "true"]), @"
     exit code 125
     --- stderr
-    error: `~/.local/state/machine/machines/hello/machine.json` is damaged: invalid type: null, expected struct MachineRecord
+    error: `~/.local/state/machine/machines/hello/machine.json` is damaged: EOF while parsing a string at line 10 column 28
     hint: `machine up hello` repairs it from the machine itself
     ");
     std::fs::remove_dir_all(world.home(".local/state/machine")).expect("all state lost");

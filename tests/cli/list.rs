@@ -170,46 +170,41 @@ fn help_lists_the_daily_commands_first() {
 
     Usage: machine [OPTIONS] <COMMAND>
 
-    Commands:
-      up           Bring projects up: from nothing, stopped, half-built or running to ready [alias:
-                   start]
-      ssh          Open a login shell in the project's first repository, starting the machine if it is
-                   stopped [alias: shell]
-      run          Run a command in the project's first repository; its exit code is passed on [alias:
-                   exec]
-      down         Stop machines; disks are kept [alias: stop]
-      list         List every project and machine [alias: ls]
+    Daily:
+      up           Bring projects up: from nothing, stopped, half-built or running to ready [start]
+      ssh          Open a login shell in the project's first repository, starting the machine if it is stopped [shell]
+      run          Run a command in the project's first repository; its exit code is passed on [exec]
+      down         Stop machines; disks are kept [stop]
+      list         List every project and machine [ls]
+
+    Projects and this computer:
       init         Write a commented configuration, and let ssh know our hosts
       destroy      Delete a machine, after showing what would be lost
       doctor       Check this computer, and say what to mend
+      uninstall    Undo what `machine` added to this computer, and name what stays
+
+    Around it:
+      lima         Run Lima's own command line on our machines
       completions  Print the completion script of a shell
       man          Print the manual page
-      lima         Run Lima's own command line on our machines
-      uninstall    Undo what `machine` added to this computer, and name what stays
-      help         Print this message or the help of the given subcommand(s)
 
     Options:
-      -h, --help     Print help
-      -V, --version  Print version
-
-    Global options:
           --config <DIR>  Folder with projects.toml, instead of the repository's or ~/.config/machine
                           [env: MACHINE_CONFIG_DIR]
       -v, --verbose       Print every command that is run
       -q, --quiet         Print warnings and errors only
       -y, --yes           Take the default answer of questions that lose nothing
           --no-wait       Fail with exit code 4 instead of waiting for another `machine`
-
-    Daily:      up, ssh, run, down, list
-    Projects:   init, destroy, doctor
-    Around it:  completions, man, lima, uninstall
+      -h, --help          Print help
+      -V, --version       Print version
 
     Exit codes:
       0    done
       1    the operation failed
       2    usage or configuration
       3    refused to lose work (see `machine destroy --help`)
-      4    busy: another `machine` holds this project (with --no-wait)
+      4    busy: another `machine` holds this project (with --no-wait), or sessions are open (`down`
+      without a terminal)
       5    configuration not trusted
       125  `machine` failed before the guest command of `run` or `ssh` started; otherwise that command's
       own code

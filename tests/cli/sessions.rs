@@ -87,7 +87,7 @@ fn nothing_started_is_125() {
     assert_snapshot!(world.run(&["run", "hello", "--", "true"]), @"
     exit code 125
     --- stderr
-    error: `LIMA_HOME=~/.local/share/machine/lima limactl '--tty=false' '--log-format=json' start '--timeout=30m' hello` failed
+    error: `LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m hello` failed
     caused by: Working on it
                exiting, status={Running:false Exiting:true Errors:[qemu died]}
     hint: the whole log: `~/.local/state/machine/machines/hello/start.log`

@@ -68,9 +68,12 @@ fn doctor_looks_at_everything_it_needs() {
     ✓ limactl      <bin>/limactl
     ✓ ssh          <bin>/ssh
     ✓ ssh-keygen   <bin>/ssh-keygen
+    ✓ ssh-add      /usr/bin/ssh-add
     ✓ git          <bin>/git
     ✓ curl         <bin>/curl
+    ✓ ps           /usr/bin/ps
     ✓ qemu         <bin>/qemu-system-ARCH
+    ✓ qemu-img     <bin>/qemu-img
     · ssh-agent    none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned
     · ssh hosts    `Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include
     · ssh config   line 2 of `~/.ssh/config` also counts for `ssh machine-…`: SendEnv LANG TOKEN
@@ -149,13 +152,17 @@ fn an_image_is_downloaded_verified_and_kept() {
         format!("accelerator = \"tcg\"\n{}{}", of("amd64"), of("arm64"))
     };
     world.write(".config/machine/config.toml", table(&"0".repeat(64)));
-    assert_snapshot!(world.run(&["up", "hello"]), @"
+    assert_snapshot!(world.run(&["up", "hello"]), @r#"
     exit code 1
     --- stderr
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
-    error: the image `~/.cache/machine/images/HASH.part` is not the expected one
+    error: failed to download the image `https://mirror.example/i.qcow2`
+    caused by: the image `~/.cache/machine/images/HASH.part` is not the expected one
     caused by: its digest is HASH, expected HASH
-    ");
+    hint: name another place with the same bytes in config.toml, below `[images.NAME.ARCH]`:
+    location = "https://…"
+    digest = "sha256:HASH"
+    "#);
     assert_snapshot!(world.effects(), @"
     git who commits
     limactl --version

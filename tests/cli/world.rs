@@ -25,7 +25,7 @@ const MOVED: &str = "port PORT is taken by another program";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scripted programs, by the name that finds them and the file they are.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("limactl", "limactl"),
     ("lima-yaml.pl", "lima-yaml.pl"),
     ("guest-port.pl", "guest-port.pl"),
@@ -38,6 +38,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("op", "op"),
     ("ssh-keygen", "ssh-keygen"),
     ("qemu-system-ARCH", "qemu"),
+    ("qemu-img", "qemu"),
 ];
 
 /// A computer with its user.
