@@ -59,13 +59,36 @@ fn not_even_limas_version_is_remembered() {
 #[test]
 fn up_of_a_project_that_is_not_written_down() {
     let world = World::new();
-    assert_snapshot!(dry(&world, &["up", "hello"]), @"
-    exit code 2
-    --- stderr
-    error: the project `hello` is not written down yet, and --dry-run writes nothing
-    hint: it would go into `~/.config/machine/projects.toml`
+    assert_snapshot!(dry(&world, &["up", "hello"]), @r#"
+    exit code 0
+    --- stdout
+    # write project `hello` to `~/.config/machine/projects.toml`
+    # image
+    # `<world>/image` is there
+    # create
+    ssh-keygen -q -t ed25519 -N '' -C machine-hello -f ~/.local/state/machine/machines/hello/host_key
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name hello ~/.local/state/machine/machines/hello/lima.yaml
+    # boot
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m hello
+    ssh -F ~/.local/share/machine/s/ID/config -o ControlMaster=yes -o ControlPersist=600 -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    # provision
+    # only the steps that the guest has no stamp of:
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH, +1
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-git-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # git: no identity configured
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # apt: build-essential, ca-certificates, +15
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: install.sh
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # npm: @anthropic-ai/claude-code@2.1.330, @openai/codex@0.169.0, +1
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: setup.sh
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # checks: 21 of them
+    # ssh
+    # write `~/.ssh/config.d/machine`
+    "#);
+    assert_snapshot!(world.effects(), @"
+    git who commits
+    limactl --version
     ");
-    assert_eq!(world.effects(), "");
 }
 
 #[test]

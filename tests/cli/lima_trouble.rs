@@ -301,11 +301,11 @@ fn a_truncated_record_is_rebuilt_from_the_machine() {
             assert_eq!(rebuilt[key], before[key], "{key}");
         }
     }
-    world.write(path, &whole[..whole.len() / 2]);
+    world.write(path, "{\n  \"schema\": 1");
     assert_snapshot!(world.run(&["run", "hello", "--", "true"]), @"
     exit code 125
     --- stderr
-    error: `~/.local/state/machine/machines/hello/machine.json` is damaged: EOF while parsing a string at line 10 column 28
+    error: `~/.local/state/machine/machines/hello/machine.json` is damaged: EOF while parsing an object at line 2 column 13
     hint: `machine up hello` repairs it from the machine itself
     ");
     std::fs::remove_dir_all(world.home(".local/state/machine")).expect("all state lost");

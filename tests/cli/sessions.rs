@@ -93,13 +93,15 @@ fn nothing_started_is_125() {
     hint: the whole log: `~/.local/state/machine/machines/hello/start.log`
     ");
     world.release("fail-start");
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(130_000);
+    world.effects();
     assert_snapshot!(world.run(&["run", "hello", "--", "echo", &long]), @"
     exit code 125
     --- stderr
-    error: the command is 133383 bytes long once encoded; the limit is 122880
+    error: the command is 130047 bytes long once encoded; the limit is 122880
     hint: pass long input through standard input instead
     ");
+    assert_eq!(world.effects(), "");
 }
 
 #[test]
