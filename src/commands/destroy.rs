@@ -178,7 +178,7 @@ fn delete(context: &Context, site: &Site, record: &MachineRecord) -> Result<u8> 
     phase.now("stopping");
     site.road(record).close(&context.runner);
     if let Some(instance) = driver.find(name)? {
-        driver.stop(&instance)?;
+        driver.stop(&instance, record.answered)?;
         phase.now("deleting");
         driver.delete(name)?;
     }

@@ -61,7 +61,7 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
     let found = driver.find(name)?;
     if let Some(instance) = found.filter(|instance| instance.status != Status::Stopped) {
         site.road(&record).close(&context.runner);
-        driver.stop(&instance)?;
+        driver.stop(&instance, record.answered)?;
     }
     record.held = true;
     record.ready = None;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ impl Driver<'_> {
     /// # Errors
     /// When it does not come up: with the last lines of Lima's log or of the guest's console. It is stopped then.
     pub fn start(&self, name: &str, road: &Road, acceleration: &Acceleration) -> Result<Started> {
-        settle(self.layout, self.runner, name, Duration::ZERO);
+        end_start(self.layout, self.runner, name);
         let engine = self.prepare_launcher(name, acceleration)?;
         match self.start_once(name, road, engine) {
             Err(trouble) if trouble.blames_kvm && acceleration.choice == Choice::Auto => {
@@ -258,20 +258,14 @@ fn start_file(layout: &Layout, name: &str) -> std::path::PathBuf {
     layout.machine(name).join("start.json")
 }
 
-/// Waits for a `limactl start` that an earlier command left running; after `patience` it is ended.
-pub(super) fn settle(layout: &Layout, runner: &Runner, name: &str, patience: Duration) {
+/// Ends a `limactl start` that an earlier command left running: whatever comes next, it has nothing left to do. The host
+/// agent and the guest are processes of their own.
+pub(super) fn end_start(layout: &Layout, runner: &Runner, name: &str) {
     let file = start_file(layout, name);
     let bytes = disk::read_if_there(&file).ok().flatten().unwrap_or_default();
     let Ok(running) = serde_json::from_slice::<Running>(&bytes) else { return };
     let expected = Identity { pid: running.pid, started: running.started, command: running.command };
-    let deadline = Instant::now() + patience;
-    while Identity::of(expected.pid, runner).as_ref() == Some(&expected) {
-        if Instant::now() >= deadline || runner.interrupt().is_asked() {
-            terminate_verified(&expected, Duration::from_secs(2), runner);
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    terminate_verified(&expected, Duration::from_secs(2), runner);
     // Left there it would only be looked at, and found gone, once more.
     let _ = disk::remove_file(&file);
 }

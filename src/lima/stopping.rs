@@ -13,17 +13,21 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::process::Identity;
 
-/// How long an unfinished `limactl start` may go on when something else wants the machine.
-const START_PATIENCE: Duration = Duration::from_secs(25);
+/// How long a guest may take to shut down. One that has not answered yet may not listen to the power button.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE_UNANSWERED: Duration = Duration::from_secs(15);
 
 impl Driver<'_> {
     /// Shuts the guest down and waits for its processes to end; by force when it does not listen.
-    pub fn stop(&self, instance: &Instance) -> Result<()> {
-        starting::settle(self.layout, self.runner, &instance.name, START_PATIENCE);
+    pub fn stop(&self, instance: &Instance, has_answered: bool) -> Result<()> {
+        starting::end_start(self.layout, self.runner, &instance.name);
+        let patience = if has_answered { PATIENCE } else { PATIENCE_UNANSWERED };
         if instance.status == Status::Stopped {
             return Ok(());
         }
-        if instance.status == Status::Running && self.runner.run(&self.limactl.stop(&instance.name)).is_ok() {
+        if instance.status == Status::Running
+            && self.runner.run(&self.limactl.stop(&instance.name).time_limit(patience)).is_ok()
+        {
             return Ok(());
         }
         self.runner.check_interrupt()?;
@@ -32,7 +36,7 @@ impl Driver<'_> {
 
     /// Ends what is left of an instance: only processes that are provably its own.
     pub fn stop_forcibly(&self, instance: &Instance) -> Result<()> {
-        starting::settle(self.layout, self.runner, &instance.name, Duration::ZERO);
+        starting::end_start(self.layout, self.runner, &instance.name);
         for file in ["ha.pid", "qemu.pid", "vz.pid"] {
             self.drop_stale_pid(&instance.folder.join(file), instance)?;
         }

@@ -90,6 +90,7 @@ pub fn rebuild(site: &Site, name: &str) -> Result<MachineRecord> {
         forward_agent: false,
         folder: String::new(),
         git_hosts: Vec::new(),
+        answered: true,
         held: false,
         ready: None,
         last_used: 0,

@@ -93,6 +93,7 @@ fn blank(goal: &Goal) -> MachineRecord {
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
         git_hosts: goal.git_hosts.clone(),
+        answered: false,
         held: false,
         ready: None,
         last_used: 0,

@@ -98,13 +98,8 @@ impl Site<'_> {
             Failure::operation(format!("the machine `{name}` is gone from Lima"))
                 .hint(format!("make it anew: `machine up {name}`"))
         })?;
-        if found.status == Status::Running
-            && let Attempt::Connected = road.open(self.runner)?
-        {
-            return Ok(Connection::WasRunning);
-        }
         if found.status == Status::Running {
-            return self.wait_for_running(record, &road);
+            return self.connect_to_running(record, &road);
         }
         if !may_start {
             return Err(Failure::operation(format!("`{name}` was put down by hand"))
@@ -116,9 +111,13 @@ impl Site<'_> {
         self.start(record, &found.config).map(Connection::Started)
     }
 
-    /// A machine that Lima calls running but that does not answer: it may be booting still.
-    fn wait_for_running(&self, record: &MachineRecord, road: &Road) -> Result<Connection> {
-        self.driver().wait(&record.name, road)?;
+    /// A machine that Lima calls running; one that does not answer may be booting still.
+    fn connect_to_running(&self, record: &mut MachineRecord, road: &Road) -> Result<Connection> {
+        if let Attempt::NotYet(_) = road.open(self.runner)? {
+            self.driver().wait(&record.name, road)?;
+        }
+        record.answered = true;
+        record.save(self.layout)?;
         Ok(Connection::WasRunning)
     }
 
@@ -136,8 +135,11 @@ impl Site<'_> {
         driver.verify(&record.name, &config, &self.expected_yaml(record, &yaml_now)?)?;
         let road = self.road(record);
         road.prepare()?;
-        let started = driver.start(&record.name, &road, &self.acceleration())?;
         record.ready = None;
+        record.answered = false;
+        record.save(self.layout)?;
+        let started = driver.start(&record.name, &road, &self.acceleration())?;
+        record.answered = true;
         record.held = false;
         record.save(self.layout)?;
         Ok(started)

@@ -48,6 +48,9 @@ pub struct MachineRecord {
     /// How the guest reaches its git hosts, so that an `up` with nothing to do need not ask ssh.
     #[serde(default)]
     pub git_hosts: Vec<GitHost>,
+    /// Whether the guest has answered since its last start; one that has can shut down cleanly, and is given the time.
+    #[serde(default)]
+    pub answered: bool,
     /// Put down by hand: `connect` then does not start it.
     #[serde(default)]
     pub held: bool,
@@ -154,6 +157,7 @@ mod tests {
             forward_agent: true,
             folder: "code/blog".into(),
             git_hosts: Vec::new(),
+            answered: false,
             held: false,
             ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u64::MAX }, wanted: "w".into() }),
             last_used: 0,
