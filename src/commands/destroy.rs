@@ -55,7 +55,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     driver.check_version(site.accept_unknown_lima)?;
     let mut record = match find_record(context, Some(&args.project)) {
         // A record that is damaged must not keep its machine for ever: the instance itself knows enough.
-        Err(failure) if failure.kind == Kind::Operation => {
+        Err(failure) if failure.kind == Kind::Operation && driver.find(&args.project)?.is_some() => {
             rebuild(&site, &args.project).map_err(|cause| failure.because(cause.error))?
         }
         found => found?,

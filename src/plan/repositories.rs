@@ -77,7 +77,8 @@ pub(super) fn setup_command(road: &Road, script: String) -> Result<Cmd> {
 
 fn command(road: &Road, script: String, lend_agent: bool) -> Result<Cmd> {
     let words = [OsString::from("bash"), "-c".into(), script.into()];
-    let line = Remote::Plain(words.to_vec()).command_line("")?;
+    // One shell more is nothing here, and `--dry-run` shows a line that can be read.
+    let line = Remote::Plain(words.to_vec()).helper_line("")?;
     Ok(road.session(&line, false, lend_agent).own_group().time_limit(LIMIT))
 }
 
@@ -88,7 +89,7 @@ fn set_up(work: &Work, repo: &Repo, is_first: bool, reporter: &mut Reporter) -> 
     match run(work, &setup_command(&work.road(), script)?, &phase) {
         Ok(said) if said.is_empty() => {
             // Nothing to set up is no news.
-            drop(phase);
+            reporter.forget(phase);
             Ok(())
         }
         Ok(said) => {

@@ -34,18 +34,19 @@ impl Remote {
     /// # Errors
     /// When the arguments are longer than the guest's kernel takes; nothing has been started then.
     pub fn command_line(&self, folder: &str) -> Result<String> {
-        let (mode, args): (&str, &[OsString]) = match self {
-            Self::Login => ("login", &[]),
-            Self::OnTerminal(args) => ("terminal", args),
-            Self::Plain(args) => ("plain", args),
-        };
-        let words =
-            [OsStr::new(mode), OsStr::new(folder)].into_iter().chain(args.iter().map(OsString::as_os_str));
-        let words = words.map(encode).collect::<Vec<_>>().join(" ");
-        let helper = format!("{SESSION} {words}");
+        let words = self.words(folder);
+        let helper = self.helper_line(folder)?;
         let inline = format!("test -n \"$BASH_VERSION\" && eval 'set -- {words}\n{}' || {helper}", code());
         // `eval` ends with `exit`, so bash never comes to what stands behind it.
-        let line = if inline.len() <= LIMIT { inline } else { helper };
+        Ok(if inline.len() <= LIMIT { inline } else { helper })
+    }
+
+    /// As [`Self::command_line`], short to read: every login shell starts the helper.
+    ///
+    /// # Errors
+    /// When the arguments are longer than the guest's kernel takes.
+    pub fn helper_line(&self, folder: &str) -> Result<String> {
+        let line = format!("{SESSION} {}", self.words(folder));
         if line.len() > LIMIT {
             let sentence =
                 format!("the command is {} bytes long once encoded; the limit is {LIMIT}", line.len());
@@ -53,6 +54,17 @@ impl Remote {
                 .hint("pass long input through standard input instead"));
         }
         Ok(line)
+    }
+
+    fn words(&self, folder: &str) -> String {
+        let (mode, args): (&str, &[OsString]) = match self {
+            Self::Login => ("login", &[]),
+            Self::OnTerminal(args) => ("terminal", args),
+            Self::Plain(args) => ("plain", args),
+        };
+        let words =
+            [OsStr::new(mode), OsStr::new(folder)].into_iter().chain(args.iter().map(OsString::as_os_str));
+        words.map(encode).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -1,0 +1,76 @@
+//! What was effected, in order: the log of the scripted programs in words that fit a snapshot.
+//!
+//! Enters: one line a call. Leaves: one line an effect. Options that never change are left out.
+
+/// What stands before the words of a session.
+const HELPER: &str = "/usr/local/lib/machine/session ";
+
+/// Describes a whole log.
+pub fn describe(log: &str) -> String {
+    log.lines().filter_map(describe_call).map(|line| line + "\n").collect()
+}
+
+fn describe_call(line: &str) -> Option<String> {
+    let (program, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match program {
+        "limactl" => {
+            Some(line.replace("--tty=false --log-format=json ", "").replace(" --format {{json .}}", ""))
+        }
+        "ssh" => describe_ssh(rest),
+        "git" => Some(describe_git(rest)),
+        _ => Some(line.to_string()),
+    }
+}
+
+fn describe_git(rest: &str) -> String {
+    let question = match rest {
+        _ if rest.contains("--get-regexp") => "who commits",
+        _ if rest.contains("remote.origin.url") => "what is origin",
+        _ => rest,
+    };
+    format!("git {question}")
+}
+
+/// A provisioning step is left out: the guest notes it itself, by name.
+fn describe_ssh(rest: &str) -> Option<String> {
+    let (options, last) = rest.split_once(" -- ").unwrap_or((rest, rest));
+    let lent = if options.contains("ForwardAgent=") { ", agent lent" } else { "" };
+    let terminal = if options.contains(" -t ") { " on a terminal" } else { "" };
+    match last {
+        _ if rest.starts_with("-G ") => Some(format!("ssh resolve {last}")),
+        _ if rest.contains(" -O exit ") => Some("ssh close master".into()),
+        _ if rest.contains(" -f -N ") => Some(format!("ssh open master{lent}")),
+        "bash -s" => Some("ssh ask".into()),
+        _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
+        _ if last.contains("systemd-run") => None,
+        _ => {
+            let (_, words) = last.rsplit_once(HELPER).unwrap_or_else(|| panic!("{rest}"));
+            Some(format!("ssh session{terminal}{lent}: {}", describe_session(words)))
+        }
+    }
+}
+
+fn describe_session(encoded: &str) -> String {
+    let mut words: Vec<String> = encoded.split(' ').map(decode).collect();
+    for word in &mut words {
+        if word.contains("git clone ") {
+            *word = "<clone>".into();
+        } else if word.contains(".git/machine-setup") {
+            *word = "<setup>".into();
+        }
+    }
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ")
+}
+
+/// A dot, then the word, with `_` and two digits for bytes that a shell might change.
+fn decode(word: &str) -> String {
+    let word = word.strip_prefix('.').unwrap_or_else(|| panic!("{word} has no dot"));
+    let mut parts = word.split('_');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).expect("two digits"));
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,33 @@
+//! The built binary among scripted programs: `limactl`, `ssh`, `git` and their kin play a state machine and write down
+//! in which order they were called.
+//!
+//! Output is asserted whole, as the reader sees it: exit code, stdout and stderr in one inline snapshot, with temporary
+//! paths, times and random names masked. Beside it stands what was effected, in order.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program under test and reads its own surroundings"
+)]
+
+mod bad_input;
+mod bad_keys;
+mod connect;
+mod destroy;
+mod dry_run;
+mod effects;
+mod files;
+mod first_up;
+mod folders;
+mod identity;
+mod interrupts;
+mod lima_trouble;
+mod list;
+mod mask;
+mod outcome;
+mod register;
+mod sessions;
+mod setup;
+mod ssh_config;
+mod terminal;
+mod up_again;
+mod world;
