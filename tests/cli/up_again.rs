@@ -192,8 +192,14 @@ fn repositories_are_checked_cloned_and_set_up_once() {
     "#);
     let clone = world.path("play/guests/blog/home/code/blog");
     assert_eq!(std::fs::read_to_string(clone.join("done")).expect("set up"), "installed\n");
+}
+
+#[test]
+fn a_second_start_clones_and_sets_up_nothing() {
+    let world = World::new();
+    world.configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo once >>done\"]\n");
+    world.must(&["up"]);
     world.must(&["down"]);
-    world.effects();
     assert_snapshot!(world.run(&["up"]), @"
     exit code 0
     --- stderr
@@ -203,6 +209,8 @@ fn repositories_are_checked_cloned_and_set_up_once() {
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
     ");
+    let clone = world.path("play/guests/blog/home/code/blog");
+    assert_eq!(std::fs::read_to_string(clone.join("done")).expect("set up"), "once\n");
 }
 
 #[test]
