@@ -141,11 +141,14 @@ fn a_changed_project_runs_what_changed() {
     assert!(world.read(".local/share/machine/lima/hello/lima.yaml").contains("\nmemory: 2GiB\n"));
 }
 
+/// A project with a repository, and a setup that leaves a file in it.
+const CLONED: &str =
+    "[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo installed >>done\"]\n";
+
 #[test]
-fn repositories_are_checked_cloned_and_set_up_once() {
+fn repositories_are_checked_cloned_and_set_up() {
     let world = World::new();
-    world
-        .configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo installed >done\"]\n");
+    world.configure(CLONED);
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 0
     --- stderr
@@ -160,7 +163,7 @@ fn repositories_are_checked_cloned_and_set_up_once() {
       · shell: bash T s
     ✓ provision 5 of 5 steps run T s
     ✓ repos     you/blog → ~/code/blog T s
-    ✓ setup     echo installed >done T s
+    ✓ setup     echo installed >>done T s
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
     ");
@@ -190,10 +193,14 @@ fn repositories_are_checked_cloned_and_set_up_once() {
     guest git clone --progress -- git@github.com:you/blog.git .cloning-blog
     ssh session: "plain" "" "bash" "-c" "<setup>"
     "#);
-    let clone = world.path("play/guests/blog/home/code/blog");
-    assert_eq!(std::fs::read_to_string(clone.join("done")).expect("set up"), "installed\n");
+}
+
+#[test]
+fn a_clone_is_made_and_set_up_once() {
+    let world = World::new();
+    world.configure(CLONED);
+    world.must(&["up"]);
     world.must(&["down"]);
-    world.effects();
     assert_snapshot!(world.run(&["up"]), @"
     exit code 0
     --- stderr
@@ -203,6 +210,8 @@ fn repositories_are_checked_cloned_and_set_up_once() {
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
     ");
+    let done = world.path("play/guests/blog/home/code/blog/done");
+    assert_eq!(std::fs::read_to_string(done).expect("set up"), "installed\n");
 }
 
 #[test]
