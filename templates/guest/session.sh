@@ -20,7 +20,7 @@ if [ "$mode" != plain ]; then
 fi
 
 # Without a terminal nobody tells the command that the connection is gone. tail notices an output without a reader;
-# a short command is over before that costs anything. sshd made this shell the leader of its process group.
+# a short command is over before that costs anything.
 exec 3<&0
 exec "$@" <&3 3<&- &
 pid=$!
@@ -32,9 +32,11 @@ exec 3<&- </dev/null
   tail=$!
   wait "$tail"
   trap "" TERM
-  kill -TERM -- "-$$"
+  # Not every login shell becomes its last command, so the group may be that of the shell above.
+  read -r _ _ _ _ group _ <"/proc/$$/stat"
+  kill -TERM -- "-$group"
   sleep 2
-  kill -KILL -- "-$$"
+  kill -KILL -- "-$group"
 ) 2>/dev/null &
 watcher=$!
 # What bash says of a killed child is no output of the command.

@@ -141,11 +141,14 @@ fn a_changed_project_runs_what_changed() {
     assert!(world.read(".local/share/machine/lima/hello/lima.yaml").contains("\nmemory: 2GiB\n"));
 }
 
+/// A project with a repository, and a setup that leaves a file in it.
+const CLONED: &str =
+    "[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo installed >>done\"]\n";
+
 #[test]
-fn repositories_are_checked_cloned_and_set_up_once() {
+fn repositories_are_checked_cloned_and_set_up() {
     let world = World::new();
-    world
-        .configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo installed >done\"]\n");
+    world.configure(CLONED);
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 0
     --- stderr
@@ -160,7 +163,7 @@ fn repositories_are_checked_cloned_and_set_up_once() {
       · shell: bash T s
     ✓ provision 5 of 5 steps run T s
     ✓ repos     you/blog → ~/code/blog T s
-    ✓ setup     echo installed >done T s
+    ✓ setup     echo installed >>done T s
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
     ");
@@ -190,14 +193,12 @@ fn repositories_are_checked_cloned_and_set_up_once() {
     guest git clone --progress -- git@github.com:you/blog.git .cloning-blog
     ssh session: "plain" "" "bash" "-c" "<setup>"
     "#);
-    let clone = world.path("play/guests/blog/home/code/blog");
-    assert_eq!(std::fs::read_to_string(clone.join("done")).expect("set up"), "installed\n");
 }
 
 #[test]
-fn a_second_start_clones_and_sets_up_nothing() {
+fn a_clone_is_made_and_set_up_once() {
     let world = World::new();
-    world.configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\nsetup = [\"echo once >>done\"]\n");
+    world.configure(CLONED);
     world.must(&["up"]);
     world.must(&["down"]);
     assert_snapshot!(world.run(&["up"]), @"
@@ -209,8 +210,8 @@ fn a_second_start_clones_and_sets_up_nothing() {
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
     ");
-    let clone = world.path("play/guests/blog/home/code/blog");
-    assert_eq!(std::fs::read_to_string(clone.join("done")).expect("set up"), "once\n");
+    let done = world.path("play/guests/blog/home/code/blog/done");
+    assert_eq!(std::fs::read_to_string(done).expect("set up"), "installed\n");
 }
 
 #[test]
