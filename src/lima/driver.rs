@@ -125,7 +125,7 @@ impl Driver<'_> {
         let ours = template::parse(rendered)?;
         let foreign = foreign_settings(&ours, config, |key| culprit(&folder, &yaml, key));
         if foreign.is_empty() {
-            return Ok(());
+            return refuse_merged_files(name, &folder);
         }
         let list: Vec<String> = foreign.iter().map(ToString::to_string).collect();
         let sentence =
@@ -155,6 +155,22 @@ impl Driver<'_> {
         );
         Err(Failure::usage(sentence).hint("set XDG_DATA_HOME to a shorter folder, or take a shorter name"))
     }
+}
+
+/// Refuses files that Lima merges into every machine of a home: this one is private to us, so nobody has reason to put
+/// them there. In plain mode some of what they say has no effect, which is no reason to let them be.
+fn refuse_merged_files(name: &str, folder: &Path) -> Result<()> {
+    for file in ["default.yaml", "override.yaml", "base.yaml"].map(|file| folder.join(file)) {
+        let text = disk::read_text_if_there(&file)?.unwrap_or_default();
+        let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        if let Some(line) = text.lines().find(|line| says_something(line)) {
+            let sentence = format!("will not start `{name}`: Lima would merge `{}` into it", file.display());
+            return Err(Failure::new(Kind::NotTrusted, format!("it begins with `{}`", line.trim()))
+                .because(sentence)
+                .hint("remove that file, then run the command again"));
+        }
+    }
+    Ok(())
 }
 
 /// Lima's JSON log lines as sentences.

@@ -240,9 +240,13 @@ killed_qemu() {
 
 foreign_setting() {
   "$machine" down blog
+  printf 'ssh:\n  forwardAgent: true\n' >"$data/lima/_config/override.yaml"
+  expect 5 "$machine" up blog
+  contains 'ssh.forwardAgent'
+  contains _config/override.yaml
+  # Plain mode drops mounts, so this one has no effect; the file is refused all the same.
   printf 'mounts:\n- location: /tmp\n' >"$data/lima/_config/override.yaml"
   expect 5 "$machine" up blog
-  contains 'mounts.0.location'
   contains _config/override.yaml
   same "$(processes)" ''
   rm "$data/lima/_config/override.yaml"
