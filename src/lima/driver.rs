@@ -199,3 +199,20 @@ fn fingerprint(program: &Path) -> String {
         metadata.map_or((0, 0), |metadata| (metadata.len(), metadata.mtime_nsec() + metadata.mtime()));
     format!("{} {size} {time}", program.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_lima_would_merge_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("override.yaml");
+        disk::write_atomic(&file, b"# only a comment\n\n", 0o600).expect("written");
+        assert!(refuse_merged_files("blog", folder.path()).is_ok());
+        disk::write_atomic(&file, b"# x\nmounts:\n- location: /\n", 0o600).expect("written");
+        let failure = refuse_merged_files("blog", folder.path()).expect_err("refused");
+        assert_eq!(failure.kind, Kind::NotTrusted);
+        assert!(format!("{:#}", failure.error).contains("override.yaml"), "{failure:?}");
+    }
+}
