@@ -63,8 +63,8 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
         site.road(&record).close(&context.runner);
         driver.stop(&instance, record.answered)?;
     }
+    // What it was ready for stays written down: it names a boot that is over, and tells the next one what is new.
     record.held = true;
-    record.ready = None;
     record.save(&context.layout)?;
     // Whatever was cut off in it is over; `up` looks at what there is.
     if Journal::left_behind(&context.layout, name)?.is_some_and(|journal| journal.phase != "create") {

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::failure::Result;
 use crate::lima::{Instance, Status, start_problem};
 use crate::model::{ByteSize, Project, ProjectName};
-use crate::record::{Journal, MachineRecord, open_sessions};
+use crate::record::{HostAgent, Journal, MachineRecord, open_sessions};
 use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{Workspace, site};
@@ -116,11 +116,18 @@ fn state(instance: Option<&Instance>, record: Option<&MachineRecord>, unfinished
     match instance.map(|instance| instance.status) {
         None | Some(Status::Running) if unfinished => "unfinished",
         None => "none",
-        Some(Status::Running) if record.is_some_and(|record| record.ready.is_some()) => "ready",
+        Some(Status::Running) if is_ready(instance, record) => "ready",
         Some(Status::Running) => "running",
         Some(Status::Stopped) => "stopped",
         Some(Status::Broken | Status::Other) => "broken",
     }
+}
+
+/// Whether everything was finished for the boot that runs.
+fn is_ready(instance: Option<&Instance>, record: Option<&MachineRecord>) -> bool {
+    let ready = record.and_then(|record| record.ready.as_ref());
+    let runs = instance.and_then(|instance| HostAgent::read(&instance.folder, instance.host_agent_pid?));
+    ready.is_some_and(|ready| Some(&ready.host_agent) == runs.as_ref())
 }
 
 fn note(context: &Context, name: &str, instance: Option<&Instance>, configured: bool) -> Option<String> {

@@ -135,7 +135,6 @@ impl Site<'_> {
         driver.verify(&record.name, &config, &self.expected_yaml(record, &yaml_now)?)?;
         let road = self.road(record);
         road.prepare()?;
-        record.ready = None;
         record.answered = false;
         record.save(self.layout)?;
         let started = driver.start(&record.name, &road, &self.acceleration())?;
