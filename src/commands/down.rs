@@ -75,7 +75,15 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
 }
 
 fn ask_about_sessions(context: &Context, name: &str, force: bool) -> Result<()> {
-    let open = open_sessions(&context.layout, name);
+    let mut open = open_sessions(&context.layout, name);
+    // An ssh that has just ended may still have its ProxyCommand for a moment.
+    for _ in 0..10 {
+        if force || open.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        open = open_sessions(&context.layout, name);
+    }
     if force || open.is_empty() {
         return Ok(());
     }
