@@ -9,6 +9,7 @@ mod identity;
 mod inventory;
 mod repositories;
 mod shell;
+mod stack;
 mod step;
 mod steps;
 
@@ -16,5 +17,5 @@ pub use answer::{Observation, observe_script};
 pub use identity::{is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use repositories::{clone_script, setup_script};
+pub use stack::{Stack, Wanted, list_steps};
 pub use step::Step;
-pub use steps::{Wanted, list_steps};

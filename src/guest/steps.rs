@@ -1,71 +1,22 @@
-//! The list of steps that makes a machine what its profiles and its project say; a pure function.
+//! The single steps: what a profile's keys become, and what every guest gets; pure functions.
 //!
-//! Enters: profiles in order, environment, identity, certificates. Leaves: steps in the order they run.
+//! Enters: profiles, certificates, a login shell. Leaves: steps. Which of them a machine needs is said in `stack`.
 //! What only adds is chained; what sets a state stands alone, so that a new name in git does not reinstall Docker.
 
 use std::collections::BTreeMap;
 
-use super::environment::Environment;
-use super::identity::identity_step;
 use super::shell::{quote, quote_all};
 use super::step::Step;
-use crate::model::{AptRepo, Arch, Download, DownloadTarget, GitHost, GitIdentity, Profile, Script, Shell};
+use crate::model::{AptRepo, Arch, Download, DownloadTarget, Profile, Script, Shell};
 
-/// All that the steps depend on.
-#[derive(Clone, Debug)]
-pub struct Wanted<'a> {
-    /// In order, `base` first, provision.toml last.
-    pub profiles: &'a [Profile],
-    /// The project's own variables.
-    pub env: BTreeMap<String, String>,
-    /// The login shell.
-    pub shell: Shell,
-    /// Extra certificate authorities, PEM by file name.
-    pub ca_certs: &'a BTreeMap<String, String>,
-    /// Who commits.
-    pub identity: &'a GitIdentity,
-    /// Git hosts beyond the bundled ones.
-    pub git_hosts: &'a [GitHost],
-    /// Whether repositories are to be cloned, which takes git.
-    pub needs_git: bool,
-    /// The guest's architecture.
-    pub arch: Arch,
-}
-
-/// Lists the steps.
-pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
-    let mut steps = vec![guest_step()];
-    if !wanted.ca_certs.is_empty() {
-        steps.push(certificates_step(wanted.ca_certs));
-    }
-    steps.push(environment(wanted).step());
-    steps.push(identity_step(wanted.identity, wanted.git_hosts));
-    let mut previous = None;
-    if wanted.needs_git && !wanted.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git"))
-    {
-        let step = Step::chained("apt: git".into(), apt_body(&["git".into()]), Vec::new(), None);
-        steps.push(step.clone());
-        previous = Some(step);
-    }
-    for profile in wanted.profiles {
-        for step in profile_steps(profile, wanted.arch, previous.take()) {
-            previous = Some(step.clone());
-            steps.push(step);
-        }
-    }
-    steps.push(shell_step(wanted.shell));
-    steps.extend(check_step(wanted.profiles, previous.as_ref()));
-    steps
-}
-
-fn guest_step() -> Step {
+pub(super) fn guest_step() -> Step {
     let session = include_bytes!("../../templates/guest/session.sh");
     let files = vec![("session.sh".to_string(), session.to_vec())];
     let body = include_str!("../../templates/guest/guest.sh");
     Step::state("guest", "guest: session helper, apt settings".into(), body.into(), files)
 }
 
-fn certificates_step(certificates: &BTreeMap<String, String>) -> Step {
+pub(super) fn certificates_step(certificates: &BTreeMap<String, String>) -> Step {
     let files =
         certificates.iter().map(|(name, pem)| (format!("{name}.crt"), pem.clone().into_bytes())).collect();
     let body = include_str!("../../templates/guest/ca-certs.sh");
@@ -77,23 +28,12 @@ fn certificates_step(certificates: &BTreeMap<String, String>) -> Step {
     )
 }
 
-fn environment(wanted: &Wanted) -> Environment {
-    let mut environment = Environment::default();
-    for profile in wanted.profiles {
-        // A later profile's tools are found before an earlier one's.
-        environment.path.splice(0..0, profile.path.iter().cloned());
-        let variables = profile.env.iter().map(|(name, value)| (name.to_string(), value.clone()));
-        environment.variables.extend(variables);
-    }
-    environment.variables.extend(wanted.env.clone());
-    if !wanted.ca_certs.is_empty() {
-        environment.trust_system_certificates();
-    }
-    environment
+pub(super) fn label(profile: &Profile) -> String {
+    profile.name.as_ref().map_or_else(|| "provision.toml".to_string(), ToString::to_string)
 }
 
-fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<Step> {
-    let label = profile.name.as_ref().map_or_else(|| "provision.toml".to_string(), ToString::to_string);
+pub(super) fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<Step> {
+    let label = label(profile);
     let mut chain = Chain { previous, steps: Vec::new() };
     if !profile.apt_repos.is_empty() {
         let names = summary(profile.apt_repos.iter().map(|repo| repo.name.clone()));
@@ -182,7 +122,7 @@ fn apt_repo_body(repo: &AptRepo) -> String {
     )
 }
 
-fn apt_body(packages: &[String]) -> String {
+pub(super) fn apt_body(packages: &[String]) -> String {
     let packages = quote_all(packages.iter().map(String::as_str));
     format!("apt-get -q update\napt-get -q -y install --no-install-recommends -- {packages}\n")
 }
@@ -219,7 +159,7 @@ fn download_body(download: &Download, arch: Arch) -> String {
     fetch + &place
 }
 
-fn shell_step(shell: Shell) -> Step {
+pub(super) fn shell_step(shell: Shell) -> Step {
     let name = match shell {
         Shell::Bash => "bash",
         Shell::Zsh => "zsh",
@@ -234,18 +174,21 @@ fn shell_step(shell: Shell) -> Step {
     Step::state("shell", format!("shell: {name}"), body, Vec::new())
 }
 
-/// The checks run again whenever anything before them did.
-fn check_step(profiles: &[Profile], previous: Option<&Step>) -> Option<Step> {
-    let checks: Vec<&String> = profiles.iter().flat_map(|profile| &profile.check).collect();
-    if checks.is_empty() {
+/// A profile's checks run again whenever anything before them did.
+pub(super) fn check_step(profile: &Profile, previous: Option<&Step>) -> Option<Step> {
+    if profile.check.is_empty() {
         return None;
     }
-    let body = checks.iter().map(|check| {
+    let body = profile.check.iter().map(|check| {
         let message = quote(&format!("check failed: {check}"));
         format!("as_dev bash -c {} || {{ echo {message}; exit 1; }}\n", quote(check))
     });
+    let name = match profile.check.len() {
+        1 => format!("{}: 1 check", label(profile)),
+        count => format!("{}: {count} checks", label(profile)),
+    };
     // Group membership and user services count from a new login on, which is what `as_dev` is.
-    Some(Step::chained(format!("checks: {} of them", checks.len()), body.collect(), Vec::new(), previous))
+    Some(Step::chained(name, body.collect(), Vec::new(), previous))
 }
 
 /// `git, curl, +14`: the first two names, and how many more.
@@ -263,25 +206,10 @@ fn short_url(url: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn names(profiles: &[Profile], needs_git: bool) -> Vec<String> {
-        let (certificates, identity) = (BTreeMap::new(), GitIdentity::default());
-        let wanted = Wanted {
-            profiles,
-            env: BTreeMap::new(),
-            shell: Shell::Bash,
-            ca_certs: &certificates,
-            identity: &identity,
-            git_hosts: &[],
-            needs_git,
-            arch: Arch::Amd64,
-        };
-        list_steps(&wanted).into_iter().map(|step| step.name).collect()
-    }
-
-    fn profile() -> Profile {
+    pub(in crate::guest) fn profile() -> Profile {
         Profile {
             apt: ["jq", "tmux", "zsh"].map(String::from).to_vec(),
             npm: vec!["prettier@3.6.2".into()],
@@ -293,48 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_a_profile() {
-        let expected = [
-            "guest: session helper, apt settings",
-            "environment: PATH",
-            "git: no identity configured",
-            "apt: git",
-            "apt: jq, tmux, +1",
-            "provision.toml: install.sh",
-            "npm: prettier@3.6.2",
-            "uv: ruff==1",
-            "shell: bash",
-            "checks: 1 of them",
-        ];
-        assert_eq!(names(&[profile()], true), expected);
-        assert_eq!(names(&[], false)[3..], ["shell: bash"]);
-    }
-
-    #[test]
     fn a_script_has_itself_and_its_profiles_files_beside_it() {
         let with_pins = Profile { files: [("pins.txt".to_string(), b"x".to_vec())].into(), ..profile() };
         let steps = profile_steps(&with_pins, Arch::Amd64, None);
         let script =
             steps.iter().find(|step| step.name.ends_with("install.sh")).expect("the script").script();
         assert!(script.contains("base64 -d >'install.sh'") && script.contains("base64 -d >'pins.txt'"));
-    }
-
-    #[test]
-    fn one_more_package_reruns_only_what_follows_it() {
-        let stamps = |profiles: &[Profile]| {
-            let steps: Vec<Step> = profiles.iter().fold(Vec::new(), |mut all, profile| {
-                let last = all.last().cloned();
-                all.extend(profile_steps(profile, Arch::Amd64, last));
-                all
-            });
-            steps.into_iter().map(|step| step.stamp).collect::<Vec<_>>()
-        };
-        let last = Profile { apt: vec!["fd-find".into()], ..Profile::default() };
-        let more = Profile { apt: vec!["fd-find".into(), "bat".into()], ..Profile::default() };
-        let (before, after) = (stamps(&[profile(), last]), stamps(&[profile(), more]));
-        assert_eq!(before.len(), 5);
-        assert_eq!(before[..4], after[..4]);
-        assert_ne!(before[4], after[4]);
     }
 
     #[test]
@@ -350,31 +242,5 @@ mod tests {
         assert!(check < body.find("tar --extract").expect("unpacked"));
         assert!(body.contains("'https://go.dev/dl/go1.2.linux-amd64.tar.gz'"));
         assert!(download_body(&download, Arch::Arm64).contains("exit 1"));
-    }
-
-    #[test]
-    fn every_script_is_one_that_bash_parses() {
-        let (certificates, identity) =
-            ([("a".to_string(), "pem".to_string())].into(), GitIdentity::default());
-        let profiles = [profile()];
-        let wanted = Wanted {
-            profiles: &profiles,
-            env: [("A".to_string(), "it's".to_string())].into(),
-            shell: Shell::Zsh,
-            ca_certs: &certificates,
-            identity: &identity,
-            git_hosts: &[],
-            needs_git: true,
-            arch: Arch::Arm64,
-        };
-        let runner = crate::process::Runner::new(
-            vec![("PATH".into(), "/usr/bin:/bin".into())],
-            crate::process::Interrupt::default(),
-            None,
-        );
-        for step in list_steps(&wanted) {
-            let cmd = crate::process::Cmd::new("bash").args(["-n", "-s"]).input(step.script());
-            runner.run(&cmd).unwrap_or_else(|failure| panic!("{}: {failure:?}", step.name));
-        }
     }
 }

@@ -8,7 +8,7 @@ use super::{git, remote};
 use crate::config::{load_provision, profile_stack};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::guest::{Wanted, list_steps};
+use crate::guest::{Stack, Wanted, list_steps};
 use crate::lima::image::built_in;
 use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
 use crate::plan::Goal;
@@ -28,15 +28,14 @@ pub fn build_goal(
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
     let identity = git::identity(context, &workspace.computer.git)?;
     let env = project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    let ca_certs = &workspace.computer.ca_certs;
     let steps = list_steps(&Wanted {
-        profiles: &profiles,
+        stack: Stack { profiles: &profiles, ca_certs, arch: context.host.arch },
         env,
         shell: project.shell,
-        ca_certs: &workspace.computer.ca_certs,
         identity: &identity,
         git_hosts: &git_hosts,
         needs_git: !project.repos.is_empty(),
-        arch: context.host.arch,
     });
     Ok(Goal {
         name: project.name.clone(),

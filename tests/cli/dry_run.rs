@@ -80,8 +80,8 @@ fn up_of_a_project_that_is_not_written_down() {
     ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: install.sh
     ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # npm: @anthropic-ai/claude-code@2.1.330, @openai/codex@0.169.0, +1
     ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: setup.sh
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: 21 checks
     ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
-    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # checks: 21 of them
     # ssh
     # write `~/.ssh/config.d/machine`
     "#);

@@ -27,8 +27,8 @@ fn the_first_command_a_newcomer_types_works() {
       · base: install.sh T s
       · npm: @anthropic-ai/claude-code@2.1.330, @openai/codex@0.169.0, +1 T s
       · base: setup.sh T s
+      · base: 21 checks T s
       · shell: bash T s
-      · checks: 21 of them T s
     ✓ provision 9 of 9 steps run T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
@@ -51,8 +51,8 @@ fn the_first_command_a_newcomer_types_works() {
     guest step HASH
     guest step HASH
     guest step HASH
-    guest step shell
     guest step HASH
+    guest step shell
     ssh close master
     ssh open master, agent lent
     ");

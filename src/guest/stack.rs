@@ -1,0 +1,235 @@
+//! Which steps make a box, and which make one machine of it; pure functions.
+//!
+//! Enters: profiles in order, a project's own wishes. Leaves: steps in the order they run. A box is good for every
+//! project with the same profiles, so nothing of a project goes into its steps.
+
+use std::collections::BTreeMap;
+
+use super::environment::Environment;
+use super::identity::identity_step;
+use super::step::Step;
+use super::steps::{apt_body, certificates_step, check_step, guest_step, label, profile_steps, shell_step};
+use crate::model::{Arch, GitHost, GitIdentity, Profile, Shell};
+
+/// What a box holds: the profiles of a stack, or the first of them, whatever project comes to use it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a> {
+    /// In order, `base` first, provision.toml last.
+    pub profiles: &'a [Profile],
+    /// Extra certificate authorities, PEM by file name.
+    pub ca_certs: &'a BTreeMap<String, String>,
+    /// The guest's architecture.
+    pub arch: Arch,
+}
+
+/// All that the steps of one machine depend on.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// What is in its box, or would be.
+    pub stack: Stack<'a>,
+    /// The project's own variables.
+    pub env: BTreeMap<String, String>,
+    /// The login shell.
+    pub shell: Shell,
+    /// Who commits.
+    pub identity: &'a GitIdentity,
+    /// Git hosts beyond the bundled ones.
+    pub git_hosts: &'a [GitHost],
+    /// Whether repositories are to be cloned, which takes git.
+    pub needs_git: bool,
+}
+
+/// The steps that one profile adds to those before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The profile's name, or `provision.toml`.
+    pub name: String,
+    /// In order; the checks last.
+    pub steps: Vec<Step>,
+}
+
+impl Stack<'_> {
+    /// What every guest has, below all profiles.
+    pub fn foundation(&self) -> Vec<Step> {
+        let certificates = (!self.ca_certs.is_empty()).then(|| certificates_step(self.ca_certs));
+        [guest_step()].into_iter().chain(certificates).collect()
+    }
+
+    /// The steps of each profile. Each profile's go on from the one before it, so that a box of the first few is good
+    /// for all stacks that begin with them.
+    pub fn layers(&self) -> Vec<Layer> {
+        let mut previous = None;
+        self.profiles.iter().map(|profile| layer(profile, self.arch, &mut previous)).collect()
+    }
+
+    /// All steps of a box. No project is in it: no variables, no identity, no login shell of its own.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the box cache is built on it"))]
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = self.foundation();
+        steps.push(environment(self, BTreeMap::new()).step());
+        steps.push(shell_step(Shell::default()));
+        steps.extend(self.layers().into_iter().flat_map(|layer| layer.steps));
+        steps
+    }
+}
+
+/// Lists the steps of one machine. Those that its box has done are not run again, by their stamps.
+pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
+    let stack = &wanted.stack;
+    let mut steps = stack.foundation();
+    steps.push(environment(stack, wanted.env.clone()).step());
+    steps.push(identity_step(wanted.identity, wanted.git_hosts));
+    steps.extend(stack.layers().into_iter().flat_map(|layer| layer.steps));
+    if wanted.needs_git && !stack.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git"))
+    {
+        // Chained to nothing: whether a project has repositories must not change what its profiles' steps are.
+        steps.push(Step::chained("apt: git".into(), apt_body(&["git".into()]), Vec::new(), None));
+    }
+    steps.push(shell_step(wanted.shell));
+    steps
+}
+
+fn environment(stack: &Stack, own: BTreeMap<String, String>) -> Environment {
+    let mut environment = Environment::default();
+    for profile in stack.profiles {
+        // A later profile's tools are found before an earlier one's.
+        environment.path.splice(0..0, profile.path.iter().cloned());
+        let variables = profile.env.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        environment.variables.extend(variables);
+    }
+    environment.variables.extend(own);
+    if !stack.ca_certs.is_empty() {
+        environment.trust_system_certificates();
+    }
+    environment
+}
+
+/// The steps of one profile, behind `previous`, which becomes its last step that installs.
+fn layer(profile: &Profile, arch: Arch, previous: &mut Option<Step>) -> Layer {
+    let mut steps = profile_steps(profile, arch, previous.clone());
+    if let Some(last) = steps.last() {
+        *previous = Some(last.clone());
+    }
+    // Nothing is chained to the checks: a better check is no reason to install anything again.
+    steps.extend(check_step(profile, previous.as_ref()));
+    Layer { name: label(profile), steps }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::steps::tests::profile;
+
+    const NOBODY: GitIdentity = GitIdentity { name: None, email: None, signing_key: None };
+
+    fn stack<'a>(profiles: &'a [Profile], ca_certs: &'a BTreeMap<String, String>) -> Stack<'a> {
+        Stack { profiles, ca_certs, arch: Arch::Amd64 }
+    }
+
+    fn wanted(stack: Stack<'_>, needs_git: bool) -> Wanted<'_> {
+        let (env, shell) = (BTreeMap::new(), Shell::Bash);
+        Wanted { stack, env, shell, identity: &NOBODY, git_hosts: &[], needs_git }
+    }
+
+    fn names(steps: &[Step]) -> Vec<&str> {
+        steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    fn stamps(steps: &[Step]) -> Vec<&str> {
+        steps.iter().map(|step| step.stamp.as_str()).collect()
+    }
+
+    fn small(name: &str, apt: &[&str]) -> Profile {
+        let apt = apt.iter().map(ToString::to_string).collect();
+        Profile { name: name.parse().ok(), apt, check: vec!["true".into()], ..Profile::default() }
+    }
+
+    #[test]
+    fn the_order_of_a_machine() {
+        let expected = [
+            "guest: session helper, apt settings",
+            "environment: PATH",
+            "git: no identity configured",
+            "apt: jq, tmux, +1",
+            "provision.toml: install.sh",
+            "npm: prettier@3.6.2",
+            "uv: ruff==1",
+            "provision.toml: 1 check",
+            "apt: git",
+            "shell: bash",
+        ];
+        let (profiles, none) = ([profile()], BTreeMap::new());
+        assert_eq!(names(&list_steps(&wanted(stack(&profiles, &none), true))), expected);
+        assert_eq!(names(&list_steps(&wanted(stack(&[], &none), false)))[3..], ["shell: bash"]);
+    }
+
+    #[test]
+    fn a_machine_finds_in_its_box_all_but_what_is_its_own() {
+        let (profiles, none) = ([profile()], BTreeMap::new());
+        let stack = stack(&profiles, &none);
+        let in_box = stack.steps();
+        let steps = list_steps(&wanted(stack, true));
+        let own: Vec<&str> =
+            steps.iter().filter(|step| !in_box.contains(step)).map(|step| step.name.as_str()).collect();
+        assert_eq!(own, ["git: no identity configured", "apt: git"]);
+    }
+
+    #[test]
+    fn a_stack_begins_with_the_steps_of_every_shorter_one() {
+        let none = BTreeMap::new();
+        let profiles = [small("base", &["jq"]), small("python", &["python3"]), small("go", &["golang"])];
+        let layers = stack(&profiles, &none).layers();
+        for shorter in 0..3 {
+            assert_eq!(stack(&profiles[..shorter], &none).layers(), layers[..shorter]);
+        }
+        let other = [small("base", &["jq"]), small("rust", &["rustc"])];
+        let others = stack(&other, &none).layers();
+        assert_eq!(others[0], layers[0]);
+        assert_ne!(others[1], layers[1]);
+    }
+
+    #[test]
+    fn a_better_check_installs_nothing_again() {
+        let none = BTreeMap::new();
+        let with = |check: &str| {
+            let base = Profile { check: vec![check.into()], ..small("base", &["jq"]) };
+            stack(&[base, small("python", &["python3"])], &none).layers()
+        };
+        let (before, after) = (with("true"), with("jq --version"));
+        assert_eq!(before[0].steps[0], after[0].steps[0]);
+        assert_ne!(before[0].steps[1], after[0].steps[1]);
+        assert_eq!(before[1], after[1]);
+    }
+
+    #[test]
+    fn one_more_package_reruns_only_what_follows_it() {
+        let none = BTreeMap::new();
+        let with = |packages: &[&str]| {
+            let profiles = [profile(), small("last", packages)];
+            stack(&profiles, &none).layers().into_iter().flat_map(|layer| layer.steps).collect::<Vec<_>>()
+        };
+        let (before, after) = (with(&["fd-find"]), with(&["fd-find", "bat"]));
+        assert_eq!(stamps(&before)[..5], stamps(&after)[..5]);
+        assert_ne!(stamps(&before)[5], stamps(&after)[5]);
+    }
+
+    #[test]
+    fn every_script_is_one_that_bash_parses() {
+        let certificates = [("a".to_string(), "pem".to_string())].into();
+        let profiles = [profile()];
+        let wanted = Wanted {
+            env: [("A".to_string(), "it's".to_string())].into(),
+            shell: Shell::Zsh,
+            ..wanted(stack(&profiles, &certificates), true)
+        };
+        let runner = crate::process::Runner::new(
+            vec![("PATH".into(), "/usr/bin:/bin".into())],
+            crate::process::Interrupt::default(),
+            None,
+        );
+        for step in list_steps(&wanted) {
+            let cmd = crate::process::Cmd::new("bash").args(["-n", "-s"]).input(step.script());
+            runner.run(&cmd).unwrap_or_else(|failure| panic!("{}: {failure:?}", step.name));
+        }
+    }
+}
