@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
@@ -57,6 +57,15 @@ pub fn ensure_private_folder(path: &Path) -> Result<()> {
     };
     let attempted: std::io::Result<()> = attempt();
     attempted.because(|| format!("failed to make the folder `{}`", path.display()))
+}
+
+/// The bytes that the files of a folder take on the disk, which for sparse ones is less than their size. `None` when there
+/// is no such folder; what lies in folders below is not counted.
+pub fn allocated_bytes(folder: &Path) -> Option<u64> {
+    let entries = fs::read_dir(folder).ok()?.filter_map(std::result::Result::ok);
+    let files = entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file);
+    // The unit of `st_blocks` is 512 bytes on Linux and macOS alike, whatever the filesystem's own is.
+    Some(files.map(|file| file.blocks() * 512).sum())
 }
 
 /// Lets nobody but its owner use a file or socket, whatever the umask was when it was made.
@@ -194,6 +203,21 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sparse_file_takes_what_is_written_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(allocated_bytes(&folder.path().join("none")), None);
+        assert_eq!(allocated_bytes(folder.path()), Some(0));
+        let disk = File::create(folder.path().join("disk")).expect("a file");
+        disk.set_len(1 << 30).expect("sparse");
+        std::os::unix::fs::symlink("disk", folder.path().join("link")).expect("a link");
+        let before = allocated_bytes(folder.path()).expect("counted");
+        assert!(before < 1 << 20, "{before}");
+        write_atomic(&folder.path().join("cidata"), &vec![1; 1 << 20], 0o600).expect("written");
+        let after = allocated_bytes(folder.path()).expect("counted");
+        assert!((1 << 20..2 << 20).contains(&(after - before)), "{before} {after}");
+    }
 
     #[test]
     fn a_write_replaces_the_file_with_its_mode_and_leaves_nothing_beside_it() {

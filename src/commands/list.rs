@@ -1,16 +1,16 @@
-//! `machine list`: every project and machine, by one `limactl`.
+//! `machine list`: every project and machine with what it takes, by one `limactl`.
 //!
 //! Enters: nothing. Leaves: a table, or JSON.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::disk;
 use crate::failure::Result;
-use crate::lima::{Instance, Status, start_problem};
+use crate::lima::{Instance, Status, resident_bytes, start_problem};
 use crate::model::{ByteSize, Project, ProjectName};
 use crate::record::{HostAgent, Journal, MachineRecord, open_sessions};
 use crate::ui;
@@ -19,8 +19,18 @@ use crate::workspace::{Workspace, site};
 
 /// Options of `list`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Columns:
+  MEMORY     what the guest may use
+  RESIDENT   memory of this computer that its process takes now (macOS: may lack what was compressed)
+  DISK       the size that the guest sees
+  ALLOCATED  what the machine's files take on this computer's disk; blocks shared with other files count
+
+--json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
+runs), disk_bytes, disk_used_bytes (what is allocated), last_used (seconds since 1970), sessions,
+configured, note")]
 pub struct Args {
-    /// Print a JSON array
+    /// Print a JSON array; sizes are bytes
     #[arg(long)]
     pub json: bool,
 }
@@ -31,6 +41,7 @@ struct Row {
     state: &'static str,
     cpus: Option<u64>,
     memory_bytes: Option<u64>,
+    resident_bytes: Option<u64>,
     disk_bytes: Option<u64>,
     disk_used_bytes: Option<u64>,
     last_used: Option<u64>,
@@ -47,6 +58,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let records = MachineRecord::load_all(&context.layout);
     // Without any machine there is nothing that Lima could tell.
     let instances = if context.layout.lima_home().is_dir() { site.driver().list()? } else { Vec::new() };
+    let resident = resident_bytes(&instances, context.host.os, &context.runner);
     let instances: BTreeMap<String, Instance> =
         instances.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
     let mut names: Vec<&str> = workspace.catalog.names().map(ProjectName::as_str).collect();
@@ -60,7 +72,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         .into_iter()
         .map(|name| {
             let record = records.iter().find(|record| record.name == name);
-            row(context, &workspace, name, projects.get(name).copied(), instances.get(name), record)
+            let row =
+                row(context, &workspace, name, projects.get(name).copied(), instances.get(name), record);
+            Row { resident_bytes: resident.get(name).copied(), ..row }
         })
         .collect();
     if args.json {
@@ -101,10 +115,9 @@ fn row(
             .and_then(|value| value.as_u64())
             .or_else(|| planned(|project| u64::from(project.cpus))),
         memory_bytes: size("memory").or_else(|| planned(|project| project.memory.bytes())),
+        resident_bytes: None,
         disk_bytes: size("disk").or_else(|| planned(|project| project.disk.bytes())),
-        disk_used_bytes: std::fs::metadata(context.layout.instance(name).join("disk"))
-            .ok()
-            .map(|disk| disk.blocks() * 512),
+        disk_used_bytes: disk::allocated_bytes(&context.layout.instance(name)),
         last_used: record.map(|record| record.last_used).filter(|seconds| *seconds > 0),
         sessions: open_sessions(&context.layout, name).len(),
         configured,
@@ -145,32 +158,27 @@ fn note(context: &Context, name: &str, instance: Option<&Instance>, configured: 
 
 fn table(rows: &[Row]) -> String {
     let mut lines = vec![
-        ["PROJECT", "STATE", "CPUS", "MEMORY", "DISK", "USED", "SESSIONS", "LAST USED"]
+        ["PROJECT", "STATE", "CPUS", "MEMORY", "RESIDENT", "DISK", "ALLOCATED", "SESSIONS", "LAST USED"]
             .map(String::from)
             .to_vec(),
     ];
-    let size = |bytes: Option<u64>| {
-        bytes.map_or_else(|| "-".to_string(), |bytes| ByteSize::from_bytes(bytes).human())
+    let size = |bytes: Option<u64>, show: fn(ByteSize) -> String| {
+        bytes.map(ByteSize::from_bytes).map_or_else(|| "-".to_string(), show)
     };
     lines.extend(rows.iter().map(|row| {
         vec![
             row.name.clone(),
             row.state.to_string(),
             row.cpus.map_or_else(|| "-".to_string(), |cpus| cpus.to_string()),
-            size(row.memory_bytes),
-            size(row.disk_bytes),
-            row.disk_used_bytes
-                .map_or_else(|| "-".to_string(), |bytes| format!("{:.1} GB", gigabytes(bytes))),
+            size(row.memory_bytes, ByteSize::human),
+            size(row.resident_bytes, ByteSize::approximate),
+            size(row.disk_bytes, ByteSize::human),
+            size(row.disk_used_bytes, ByteSize::approximate),
             row.sessions.to_string(),
             row.last_used.map_or_else(|| "-".to_string(), ago),
         ]
     }));
     render_table(&lines)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-fn gigabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e9
 }
 
 fn ago(seconds: u64) -> String {
@@ -190,6 +198,7 @@ fn to_json(row: &Row) -> Value {
         "state": row.state,
         "cpus": row.cpus,
         "memory_bytes": row.memory_bytes,
+        "resident_bytes": row.resident_bytes,
         "disk_bytes": row.disk_bytes,
         "disk_used_bytes": row.disk_used_bytes,
         "last_used": row.last_used,

@@ -75,7 +75,7 @@ impl Driver<'_> {
 }
 
 /// Whether a command line is that of this instance's host agent or driver: both name its folder.
-fn belongs_to(command: &str, instance: &Instance) -> bool {
+pub(super) fn belongs_to(command: &str, instance: &Instance) -> bool {
     let folder = format!("{}/", instance.folder.display());
     instance.folder.is_absolute() && command.contains(&folder)
 }

@@ -40,6 +40,16 @@ impl ByteSize {
         let (unit, bytes) = UNITS.into_iter().find(|(_, bytes)| self.0 >= *bytes).unwrap_or(("MiB", MIB));
         format!("{} {unit}", decimal(self.0, bytes))
     }
+
+    /// The size of something measured, for people: `388 MiB`, `1.5 GiB`, `0 MiB`.
+    pub fn approximate(self) -> String {
+        let (unit, bytes) = UNITS.into_iter().find(|(_, bytes)| self.0 >= *bytes).unwrap_or(("MiB", MIB));
+        if bytes == MIB {
+            return format!("{} {unit}", (self.0 + MIB / 2) / MIB);
+        }
+        let tenths = (u128::from(self.0) * 10 + u128::from(bytes) / 2) / u128::from(bytes);
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
 }
 
 /// A quotient with at most two decimals and no trailing zeros.
@@ -161,6 +171,23 @@ mod tests {
         }
         assert_eq!(ByteSize::from_bytes(1000).to_string(), "1000B");
         assert_eq!(ByteSize::from_bytes(u64::MAX).human(), "16777216 TiB");
+    }
+
+    #[test]
+    fn what_was_measured_is_rounded() {
+        let cases = [
+            (0, "0 MiB"),
+            (4096, "0 MiB"),
+            (MIB / 2, "1 MiB"),
+            (388 * MIB + 1000, "388 MiB"),
+            (GIB, "1.0 GiB"),
+            (1_566_000_000, "1.5 GiB"),
+            (3 * TIB / 2, "1.5 TiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(ByteSize::from_bytes(bytes).approximate(), text);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod cmd;
 mod identity;
 mod interrupt;
 mod memory;
+mod resident;
 mod runner;
 mod wait;
 
@@ -14,4 +15,5 @@ pub use cmd::{Cmd, Input};
 pub use identity::{Identity, terminate_verified};
 pub use interrupt::Interrupt;
 pub use memory::physical_memory_bytes;
+pub use resident::{Resident, open_files, resident_by_ps, resident_in_proc};
 pub use runner::{Finished, Runner, replace};
