@@ -24,8 +24,11 @@ macro_rules! bundled {
 /// Every bundled profile, `base` first.
 pub(super) const BUNDLED: &[Bundled] = &[
     bundled!("base": "profile.toml", "install.sh", "setup.sh", "pins.txt"),
+    bundled!("cypress": "profile.toml"),
+    bundled!("supabase-fly": "profile.toml", "setup.sh"),
     bundled!("python": "profile.toml"),
     bundled!("rust": "profile.toml", "install.sh"),
+    bundled!("go": "profile.toml", "install.sh", "setup.sh", "pins.txt"),
 ];
 
 impl Bundled {
@@ -79,7 +82,8 @@ mod tests {
         for bundled in BUNDLED {
             let name: ProfileName = bundled.name.parse().unwrap();
             let profile = parse_profile(&bundled.source(), Some(name), &Beside::Bundled(bundled)).unwrap();
-            assert!(!profile.description.is_empty(), "{}", bundled.name);
+            assert!(!profile.description.is_empty() && !profile.check.is_empty(), "{}", bundled.name);
+            assert!(bundled.source().text.lines().count() <= 30, "{} is one to copy", bundled.name);
             for required in profile.requires {
                 assert!(Bundled::find(required.as_str()).is_some(), "{} requires {required}", bundled.name);
             }
