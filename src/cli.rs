@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    completions, connect, destroy, doctor, down, init, lima, list, man, run, ssh, uninstall, up,
+    completions, connect, destroy, doctor, down, init, lima, list, man, profiles, run, ssh, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -82,6 +82,8 @@ pub enum Command {
     List(list::Args),
     /// Write a commented configuration, and let ssh know our hosts
     Init(init::Args),
+    /// List the profiles that projects can name, or write a new one
+    Profiles(profiles::Args),
     /// Delete a machine, after showing what would be lost
     Destroy(destroy::Args),
     /// Check this computer, and say what to mend
@@ -102,7 +104,7 @@ pub enum Command {
 /// The groups of `--help`, the daily commands first.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Daily", &["up", "ssh", "run", "down", "list"]),
-    ("Projects and this computer", &["init", "destroy", "doctor", "uninstall"]),
+    ("Projects and this computer", &["init", "profiles", "destroy", "doctor", "uninstall"]),
     ("Around it", &["lima", "completions", "man"]),
 ];
 

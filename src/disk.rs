@@ -68,6 +68,28 @@ pub fn allocated_bytes(folder: &Path) -> Option<u64> {
     Some(files.map(|file| file.blocks() * 512).sum())
 }
 
+/// Makes a folder with files in it, each with its mode: a reader sees all of it or nothing.
+///
+/// # Errors
+/// When its parent cannot be written; nothing is left there then.
+pub fn create_folder<'f>(
+    path: &Path,
+    files: impl IntoIterator<Item = (&'f str, &'f [u8], u32)>,
+) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let made = Builder::new().prefix(".tmp-").tempdir_in(parent);
+    let made = made.because(|| format!("failed to make a folder in `{}`", parent.display()))?;
+    for (name, bytes, mode) in files {
+        write_atomic(&made.path().join(name), bytes, mode)?;
+    }
+    let attempt = || -> std::io::Result<()> {
+        fs::set_permissions(made.path(), fs::Permissions::from_mode(0o755))?;
+        fs::rename(made.path(), path)?;
+        File::open(parent)?.sync_all()
+    };
+    attempt().because(|| format!("failed to make the folder `{}`", path.display()))
+}
+
 /// Lets nobody but its owner use a file or socket, whatever the umask was when it was made.
 pub fn set_private(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))

@@ -2,7 +2,7 @@
 //!
 //! Enters: nothing. Leaves: a page in roff on stdout, or one file for each command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Cli;
 use crate::disk;
@@ -28,11 +28,18 @@ pub fn run(args: &Args) -> Result<u8> {
     command.build();
     std::fs::create_dir_all(dir).because(|| format!("failed to make the folder `{}`", dir.display()))?;
     disk::write_atomic(&dir.join("machine.1"), &page(&command)?, 0o644)?;
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        let file = format!("machine-{}.1", verb.get_name());
-        disk::write_atomic(&dir.join(file), &page(verb)?, 0o644)?;
-    }
+    write_pages(&command, "machine", dir)?;
     Ok(0)
+}
+
+/// One page for each command below, and for each below that.
+fn write_pages(command: &clap::Command, name: &str, dir: &Path) -> Result<()> {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let name = format!("{name}-{}", verb.get_name());
+        disk::write_atomic(&dir.join(format!("{name}.1")), &page(verb)?, 0o644)?;
+        write_pages(verb, &name, dir)?;
+    }
+    Ok(())
 }
 
 fn page(command: &clap::Command) -> Result<Vec<u8>> {

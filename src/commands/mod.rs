@@ -11,6 +11,7 @@ pub mod init;
 pub mod lima;
 pub mod list;
 pub mod man;
+pub mod profiles;
 pub mod run;
 pub mod ssh;
 pub mod uninstall;
@@ -26,6 +27,15 @@ fn project_completer() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &std::ffi::OsStr| {
         let current = current.to_string_lossy();
         let names = crate::workspace::completion_names().into_iter();
+        names.filter(|name| name.starts_with(&*current)).map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Completes names of profiles.
+fn profile_completer() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &std::ffi::OsStr| {
+        let current = current.to_string_lossy();
+        let names = crate::workspace::completion_profiles().into_iter();
         names.filter(|name| name.starts_with(&*current)).map(CompletionCandidate::new).collect()
     })
 }

@@ -15,6 +15,8 @@ use crate::model::shown;
 
 /// A profile is a few scripts; this many files are something else that was put there by mistake.
 const FILES_LIMIT: usize = 100;
+/// All of them together; they travel to the guest with each script.
+const SUM_LIMIT_BYTES: usize = 8 << 20;
 
 /// Where the files lie.
 pub(super) enum Beside<'a> {
@@ -50,10 +52,25 @@ impl Beside<'_> {
         }
     }
 
+    /// Every file by name, profile.toml included.
+    pub fn all(&self) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        self.others(&[])
+    }
+
     /// Every other file by name, but those whose name starts with a dot, which editors and file managers leave behind.
     pub fn others(&self, named: &[String]) -> Result<BTreeMap<String, Vec<u8>>, String> {
         let others = self.list()?.into_iter().filter(|name| !named.contains(name) && !name.starts_with('.'));
-        others.map(|name| Ok((name.clone(), self.read(&name)?))).collect()
+        let mut files = BTreeMap::new();
+        let mut sum_bytes = 0;
+        for name in others {
+            let bytes = self.read(&name)?;
+            sum_bytes += bytes.len();
+            if sum_bytes > SUM_LIMIT_BYTES {
+                return Err(format!("its folder has more than {} MiB in it", SUM_LIMIT_BYTES >> 20));
+            }
+            files.insert(name, bytes);
+        }
+        Ok(files)
     }
 
     fn list(&self) -> Result<Vec<String>, String> {

@@ -2,7 +2,11 @@
 //!
 //! Enters: nothing. Leaves: their files and names. A test compares the table with the folder.
 
+use super::Profile;
+use super::beside::Beside;
+use super::profile::parse_profile;
 use super::source::Source;
+use crate::failure::{Failure, Result};
 
 /// A bundled profile.
 pub(super) struct Bundled {
@@ -44,6 +48,12 @@ impl Bundled {
         let text = String::from_utf8_lossy(toml.map_or(&[], |(_, bytes)| *bytes)).into_owned();
         Source { path: label.clone().into(), label, text }
     }
+
+    /// The profile itself.
+    pub fn profile(&'static self) -> Result<Profile> {
+        let name = self.name.parse().map_err(Failure::usage)?;
+        parse_profile(&self.source(), Some(name), &Beside::Bundled(self))
+    }
 }
 
 #[cfg(test)]
@@ -51,10 +61,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use super::super::beside::Beside;
-    use super::super::profile::parse_profile;
     use super::*;
-    use crate::model::ProfileName;
 
     #[test]
     fn the_table_is_the_folder() {
@@ -80,8 +87,7 @@ mod tests {
     fn every_bundled_profile_is_valid_and_described() {
         assert_eq!(BUNDLED[0].name, "base");
         for bundled in BUNDLED {
-            let name: ProfileName = bundled.name.parse().unwrap();
-            let profile = parse_profile(&bundled.source(), Some(name), &Beside::Bundled(bundled)).unwrap();
+            let profile = bundled.profile().unwrap();
             assert!(!profile.description.is_empty() && !profile.check.is_empty(), "{}", bundled.name);
             assert!(bundled.source().text.lines().count() <= 30, "{} is one to copy", bundled.name);
             for required in profile.requires {

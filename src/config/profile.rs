@@ -13,9 +13,9 @@ use super::syntax::parse;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{ConfigFolder, Profile, Script};
 use crate::failure::Result;
-use crate::model::ProfileName;
+use crate::model::{ProfileName, shown};
 
-const PROFILE: Schema = Schema {
+pub(super) const PROFILE: Schema = Schema {
     what: "a profile",
     keys: &[
         "description",
@@ -166,8 +166,13 @@ fn judge_script(name: &str, bytes: Vec<u8>) -> Result<String, String> {
     if let Some(line) = text.split_inclusive('\n').position(|line| line.ends_with("\r\n")) {
         return Err(format!("`{name}` has Windows line ends (CR LF), see its line {}", line + 1));
     }
-    if !text.starts_with("#!") {
+    let Some(interpreter) = text.strip_prefix("#!").and_then(|rest| rest.lines().next()) else {
         return Err(format!("`{name}` does not start with a line such as `#!/usr/bin/env bash`"));
+    };
+    let is_shell = |word: &str| matches!(word.rsplit('/').next(), Some("bash" | "sh"));
+    if !interpreter.split_whitespace().any(is_shell) {
+        let line = shown(interpreter.trim());
+        return Err(format!("`{name}` is for `{line}`, and scripts are run by bash; let one start it"));
     }
     Ok(text)
 }

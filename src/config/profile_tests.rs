@@ -201,6 +201,11 @@ fn keys_paths_and_lines() {
 fn scripts() {
     for (content, sentence) in [
         ("echo".as_bytes(), "`x.sh` does not start with a line such as `#!/usr/bin/env bash`"),
+        (b"#!", "`x.sh` does not start with a line such as `#!/usr/bin/env bash`"),
+        (
+            b"#!/usr/bin/env python3\n",
+            "`x.sh` is for `/usr/bin/env python3`, and scripts are run by bash; let one start it",
+        ),
         (b"", "`x.sh` does not start with a line such as `#!/usr/bin/env bash`"),
         (b"#!/bin/sh\necho\r\n", "`x.sh` has Windows line ends (CR LF), see its line 2"),
         (b"#!/bin/sh\n\0", "`x.sh` has a NUL byte and so is no script"),
@@ -254,6 +259,15 @@ fn files_that_lead_elsewhere_or_are_open_to_others() {
     assert!(load(&profile, false).is_ok());
     put(&profile, "sub/file", "");
     assert_eq!(sentence(false), "error: profile.toml:1:1: `sub` is a folder, and a profile has files only");
+    std::fs::remove_dir_all(profile.join("sub")).unwrap();
+    for number in 0..9 {
+        put(&profile, &format!("data{number}"), vec![b'x'; 1 << 20]);
+    }
+    assert_eq!(sentence(false), "error: profile.toml:1:1: its folder has more than 8 MiB in it");
+    for number in 0..100 {
+        put(&profile, &format!("data{number}"), "");
+    }
+    assert_eq!(sentence(false), "error: profile.toml:1:1: its folder has more than 100 files");
 }
 
 #[test]

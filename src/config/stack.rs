@@ -69,18 +69,26 @@ impl Stack<'_> {
     }
 }
 
-fn load_profile(name: &ProfileName, folder: &ConfigFolder) -> Result<Profile> {
+/// One profile, judged together with all that it requires.
+pub(super) fn load_judged(name: &ProfileName, folder: &ConfigFolder) -> Result<Profile> {
+    Stack { folder, profiles: Vec::new(), open: Vec::new() }.push(name)?;
+    load_profile(name, folder)
+}
+
+/// One profile by its name alone.
+pub(super) fn load_profile(name: &ProfileName, folder: &ConfigFolder) -> Result<Profile> {
     let dir = folder.profiles_dir().join(name.as_str());
     if let Some(bundled) = Bundled::find(name.as_str()) {
         if dir.symlink_metadata().is_ok() {
             return Err(Failure::usage(format!("`{}` has the name of a bundled profile", dir.display()))
                 .hint("give the folder another name"));
         }
-        return parse_profile(&bundled.source(), Some(name.clone()), &Beside::Bundled(bundled));
+        return bundled.profile();
     }
     if let Some((sentence, hint)) = describe_missing(name, folder) {
         return Err(Failure::usage(sentence).hint(hint));
     }
+    check_shelf(folder)?;
     check_folder(&dir, folder)?;
     let path = dir.join("profile.toml");
     if path.symlink_metadata().is_ok() {
@@ -91,6 +99,21 @@ fn load_profile(name: &ProfileName, folder: &ConfigFolder) -> Result<Profile> {
         return Err(Failure::usage(format!("the profile `{name}` has no file `{}`", path.display())));
     };
     parse_profile(&source, Some(name.clone()), &Beside::Folder { dir: &dir, folder })
+}
+
+/// Who may write here can put a profile in the place of another.
+fn check_shelf(folder: &ConfigFolder) -> Result<()> {
+    let dir = folder.profiles_dir();
+    let real = dir.canonicalize().map_err(|cause| unreadable(&dir, &cause))?;
+    let metadata = real.metadata().map_err(|cause| unreadable(&dir, &cause))?;
+    // One's own may lie among one's other dotfiles; a repository's is what was cloned.
+    if folder.in_repository && !folder.dir.canonicalize().is_ok_and(|parent| real.starts_with(parent)) {
+        return Err(Failure::usage(format!("`{}` is a link that leads out of its folder", dir.display())));
+    }
+    if metadata.mode() & writable_by_others(folder) != 0 {
+        return Err(writable(&dir));
+    }
+    Ok(())
 }
 
 /// A profile's folder must be what its place says, and closed to others.
@@ -127,7 +150,7 @@ pub(super) fn describe_missing(name: &ProfileName, folder: &ConfigFolder) -> Opt
 }
 
 /// The names in the folder's `profiles/`, in order; what cannot be a profile's name is none.
-fn own_profiles(folder: &ConfigFolder) -> Vec<String> {
+pub(super) fn own_profiles(folder: &ConfigFolder) -> Vec<String> {
     let entries = std::fs::read_dir(folder.profiles_dir()).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<String> = names.filter(|name| name.parse::<ProfileName>().is_ok()).collect();

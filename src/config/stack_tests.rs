@@ -129,6 +129,12 @@ fn a_profiles_folder_is_what_its_place_says() {
     std::fs::set_permissions(profiles.join("loose/profile.toml"), std::fs::Permissions::from_mode(0o666))
         .unwrap();
     assert_snapshot!(folder.report(&["loose"]), @"error: profile `loose`: `profile.toml` can be changed by other users; take that away with `chmod go-w`");
+    std::fs::set_permissions(&profiles, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert_snapshot!(folder.report(&["a"]), @"
+    error: `DIR/profiles` can be changed by other users
+    hint: take that away: `chmod go-w DIR/profiles`
+    ");
+    std::fs::set_permissions(&profiles, std::fs::Permissions::from_mode(0o755)).unwrap();
     folder.put("profiles/file", "");
     assert_snapshot!(folder.report(&["file"]), @"error: `DIR/profiles/file` is no folder");
     std::fs::create_dir(profiles.join("empty")).unwrap();
@@ -136,6 +142,26 @@ fn a_profiles_folder_is_what_its_place_says() {
     std::fs::create_dir(profiles.join("toml-link")).unwrap();
     symlink("../../outside/profile.toml", profiles.join("toml-link/profile.toml")).unwrap();
     assert_snapshot!(folder.report(&["toml-link"]), @"error: profile `toml-link`: `profile.toml` is a link that leads out of its folder");
+}
+
+#[test]
+fn only_ones_own_profiles_may_lie_elsewhere() {
+    let folder = Folder::new(&[]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    put(elsewhere.path(), "tools/profile.toml", "");
+    symlink(elsewhere.path(), folder.folder.profiles_dir()).unwrap();
+    assert_eq!(folder.names(&["tools"]), ["base", "tools"]);
+    let cloned = ConfigFolder { in_repository: true, ..folder.folder.clone() };
+    let failure = load_profile(&"tools".parse().unwrap(), &cloned).unwrap_err();
+    assert_snapshot!(report(&failure, folder.dir.path()), @"error: `DIR/profiles` is a link that leads out of its folder");
+}
+
+#[test]
+fn base_comes_with_what_requires_it() {
+    let folder = Folder::new(&[]);
+    folder.put("provision.toml", "base = false\n");
+    assert_eq!(folder.names(&["go", "rust", "cypress"]), ["go", "rust", "cypress"]);
+    assert_eq!(folder.names(&["go", "python"]), ["go", "base", "python"]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ const PROVISION: &str = r#"# What every project beside this file gets, after its
 # The system: IMAGES.
 #image = "debian-13"
 
-# `false` leaves the profile `base` out.
+# `false` leaves the profile `base` out, unless another one requires it.
 #base = true
 
 # Profiles that every project gets. Default: none.

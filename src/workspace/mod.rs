@@ -11,5 +11,5 @@ mod session;
 
 pub use goal::{build_goal, complete_goal};
 pub use register::{add_include, first_project, project_from_url};
-pub use select::{Workspace, completion_names, find_record, site};
+pub use select::{Workspace, completion_names, completion_profiles, find_record, locate_from, site};
 pub use session::{open_session, reach};

@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use super::git::origin_of;
-use crate::config::{Catalog, ConfigFolder, Located, Lookup, load_catalog, load_computer, locate};
+use crate::config::{
+    Catalog, ConfigFolder, Located, Lookup, load_catalog, load_computer, locate, profile_names,
+};
 use crate::context::{Context, completion_layout, completion_surroundings};
 use crate::failure::{Failure, Result};
 use crate::lima::launcher::Choice;
@@ -25,18 +27,23 @@ pub struct Workspace {
     pub computer: Computer,
 }
 
+/// Finds the configuration folders, and judges none of their files.
+pub fn locate_from(context: &Context) -> Result<Located> {
+    locate(&Lookup {
+        explicit: context.options.config_dir.as_deref(),
+        cwd: &context.cwd,
+        home: &context.layout.home,
+        xdg_config_home: context.xdg_config_home.as_deref(),
+    })
+}
+
 impl Workspace {
     /// Loads everything.
     ///
     /// # Errors
     /// Everything that is wrong in the files, at once.
     pub fn load(context: &Context) -> Result<Self> {
-        let located = locate(&Lookup {
-            explicit: context.options.config_dir.as_deref(),
-            cwd: &context.cwd,
-            home: &context.layout.home,
-            xdg_config_home: context.xdg_config_home.as_deref(),
-        })?;
+        let located = locate_from(context)?;
         // Only a repository's own file can mean "this repository".
         let origin = located.repository_root.as_deref().and_then(|root| origin_of(context, root));
         let folders: Vec<ConfigFolder> = located.repository.iter().chain([&located.user]).cloned().collect();
@@ -177,16 +184,16 @@ pub fn completion_names() -> Vec<String> {
     names
 }
 
+/// Profiles for completion: bundled ones and those of every folder in reach.
+pub fn completion_profiles() -> Vec<String> {
+    let located = completion_located();
+    let folders = located.iter().flat_map(|located| located.repository.iter().chain([&located.user]));
+    profile_names(&folders.collect::<Vec<_>>())
+}
+
 /// The tables of every projects.toml in reach. Only their names matter here, so nothing else is judged.
 fn configured_names() -> Option<Vec<String>> {
-    let (cwd, home, xdg_config_home, explicit) = completion_surroundings()?;
-    let lookup = Lookup {
-        explicit: explicit.as_deref(),
-        cwd: &cwd,
-        home: &home,
-        xdg_config_home: xdg_config_home.as_deref(),
-    };
-    let located = locate(&lookup).ok()?;
+    let located = completion_located()?;
     let folders = located.repository.iter().chain([&located.user]);
     let texts =
         folders.filter_map(|folder| crate::disk::read_text_if_there(&folder.projects()).ok().flatten());
@@ -197,4 +204,15 @@ fn configured_names() -> Option<Vec<String>> {
             .filter(|name| name != "defaults")
             .collect(),
     )
+}
+
+fn completion_located() -> Option<Located> {
+    let (cwd, home, xdg_config_home, explicit) = completion_surroundings()?;
+    let lookup = Lookup {
+        explicit: explicit.as_deref(),
+        cwd: &cwd,
+        home: &home,
+        xdg_config_home: xdg_config_home.as_deref(),
+    };
+    locate(&lookup).ok()
 }

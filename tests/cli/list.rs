@@ -223,6 +223,7 @@ fn help_lists_the_daily_commands_first() {
 
     Projects and this computer:
       init         Write a commented configuration, and let ssh know our hosts
+      profiles     List the profiles that projects can name, or write a new one
       destroy      Delete a machine, after showing what would be lost
       doctor       Check this computer, and say what to mend
       uninstall    Undo what `machine` added to this computer, and name what stays
@@ -270,7 +271,9 @@ fn manual_pages_are_written_one_a_command() {
         .collect();
     names.sort();
     assert!(
-        names.contains(&"machine.1".to_string()) && names.contains(&"machine-up.1".to_string()),
+        ["machine.1", "machine-up.1", "machine-profiles.1", "machine-profiles-new.1"]
+            .iter()
+            .all(|page| names.iter().any(|name| name == page)),
         "{names:?}"
     );
     assert!(!names.iter().any(|name| name.contains("connect")), "{names:?}");

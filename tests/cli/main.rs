@@ -24,6 +24,7 @@ mod lima_trouble;
 mod list;
 mod mask;
 mod outcome;
+mod profiles;
 mod register;
 mod sessions;
 mod setup;
