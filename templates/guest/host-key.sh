@@ -17,6 +17,8 @@ fi
 # Beside cloud-init's keys, not among them: it deletes those at every boot.
 (umask 077 && printf '%s\n' "$KEY" >"$key.new")
 mv "$key.new" "$key"
+# In a box sshd's settings are in place, and `machine-boot` comes before sshd does.
+[ "${1-}" != early ] || exit 0
 {
   echo "HostKey $key"
   echo "MaxSessions 100"
