@@ -13,6 +13,8 @@ use crate::process::Runner;
 
 /// What the guest's ssh unit prints; templates/guest/host-key.sh.
 const MARKER: &str = "MACHINE-SSHD-UP";
+/// What a kernel prints as its last words (kernel/panic.c).
+const PANIC: &str = "Kernel panic - not syncing";
 /// Consoles that Lima's drivers log: the serial port, PCI's on ARM, virtio's.
 const CONSOLES: [&str; 3] = ["serial.log", "serialp.log", "serialv.log"];
 /// How much of a console is read: the marker stands near its end.
@@ -29,6 +31,8 @@ pub enum Boot {
     Ready,
     /// `limactl start` ended with an error.
     StartFailed,
+    /// The guest's kernel gave up. Software emulation of several processors makes it do so once in some hundred boots.
+    Panicked,
     /// Nothing at all on the console for this long.
     Silent,
     /// The deadline passed.
@@ -72,6 +76,9 @@ pub fn wait_for_guest(
         }
         if start_failed()? {
             return Ok(Boot::StartFailed);
+        }
+        if console.contains(PANIC) {
+            return Ok(Boot::Panicked);
         }
         if patience.silence.is_some_and(|limit| started.elapsed() > limit) && console.trim().is_empty() {
             return Ok(Boot::Silent);
@@ -126,10 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_start_silence_and_an_interrupt_end_the_wait() {
+    fn a_failed_start_a_panic_and_silence_end_the_wait() {
         let folder = tempfile::tempdir().expect("a folder");
         let failed = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(true), &mut || Ok(false));
         assert_eq!(failed.expect("waited"), Boot::StartFailed);
+        let console = folder.path().join("serial.log");
+        let last_words = b"[ 2.5] Kernel panic - not syncing: Fatal exception in interrupt\r\n";
+        disk::write_atomic(&console, last_words, 0o600).expect("written");
+        let over = wait_for_guest(folder.path(), PATIENCE, &runner(), &mut || Ok(false), &mut || Ok(false));
+        assert_eq!(over.expect("waited"), Boot::Panicked);
+        disk::remove_file(&console).expect("removed");
         let patience = Patience { silence: Some(Duration::from_millis(150)), ..PATIENCE };
         let silent = wait_for_guest(folder.path(), patience, &runner(), &mut || Ok(false), &mut || Ok(false));
         assert_eq!(silent.expect("waited"), Boot::Silent);

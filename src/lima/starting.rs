@@ -60,7 +60,14 @@ impl Driver<'_> {
     pub fn start(&self, name: &str, road: &Road, acceleration: &Acceleration) -> Result<Started> {
         end_start(self.layout, self.runner, name);
         let engine = self.prepare_launcher(name, acceleration)?;
-        match self.start_once(name, road, engine) {
+        let first = match self.start_once(name, road, engine) {
+            Err(trouble) if trouble.panicked => {
+                (acceleration.say)("the guest's kernel panicked while booting: starting it once more");
+                self.start_once(name, road, engine)
+            }
+            outcome => outcome,
+        };
+        match first {
             Err(trouble) if trouble.blames_kvm && acceleration.choice == Choice::Auto => {
                 (acceleration.say)(
                     "KVM does not boot this machine here: trying software emulation, many times slower",
@@ -129,7 +136,7 @@ impl Driver<'_> {
         let blames_kvm = engine == Some(Engine::Kvm) && self.kvm_is_to_blame(name, &folder, &boot);
         let failure = self.describe(name, &folder, &boot, &last_words, patience.boot);
         self.stop_left_over(name)?;
-        Err(Trouble { failure, blames_kvm })
+        Err(Trouble { failure, blames_kvm, panicked: boot == Boot::Panicked })
     }
 
     /// Whether the guest never came to print anything: the processor hangs, or QEMU gave up on it.
@@ -171,8 +178,12 @@ impl Driver<'_> {
         let patience = if *boot == Boot::Silent { SILENCE } else { patience };
         let console = console_lines(folder, 12).join("\n");
         let words = if last_words.is_empty() { String::new() } else { format!("\nssh said: {last_words}") };
+        let sentence = match boot {
+            Boot::Panicked => format!("the kernel of `{name}` panicked while it booted"),
+            _ => format!("`{name}` did not answer within {} s of its start", patience.as_secs()),
+        };
         Failure::operation(format!("the last lines of its console:\n{console}{words}"))
-            .because(format!("`{name}` did not answer within {} s of its start", patience.as_secs()))
+            .because(sentence)
             .hint(format!("its whole console: `{}`", folder.join("serial.log").display()))
             .hint(format!("it was stopped; try again: `machine up {name}`"))
     }
@@ -228,11 +239,12 @@ impl Driver<'_> {
 struct Trouble {
     failure: Failure,
     blames_kvm: bool,
+    panicked: bool,
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self { failure, blames_kvm: false }
+        Self { failure, blames_kvm: false, panicked: false }
     }
 }
 

@@ -173,6 +173,7 @@ fn a_lima_yaml_edited_by_hand_is_refused_too() {
 fn a_failed_create_leaves_nothing_behind() {
     for knob in ["fail-create-early", "fail-create"] {
         let world = configured();
+        world.bake("hello");
         world.knob(knob, "");
         let outcome = world.run(&["up", "hello"]);
         assert_eq!(outcome.code, 1, "{outcome}");
@@ -181,7 +182,7 @@ fn a_failed_create_leaves_nothing_behind() {
             exit code 1
             --- stderr
             hello  debian-13 · no profiles · 2 cpus · 4 GiB
-            ✓ image     image T s
+            ✓ box       bare  cached, built today T s
             error: `LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name hello ~/.local/state/machine/machines/hello/lima.yaml` failed: exit status: 1
             caused by: Working on it
                        failed to convert the disk: no space left on device
@@ -347,4 +348,17 @@ fn raw_is_needed_to_go_behind_our_back() {
     limactl shell-x hello
     limactl start hello
     ");
+}
+
+#[test]
+fn a_guest_whose_kernel_panics_is_started_once_more() {
+    let world = configured();
+    world.bake("hello");
+    world.knob("panic-guest", "");
+    let outcome = world.must(&["up", "hello"]);
+    assert!(
+        outcome.stderr.contains("\nthe guest's kernel panicked while booting: starting it once more\n"),
+        "{outcome}"
+    );
+    assert_eq!(world.effects().matches("limactl start").count(), 2);
 }
