@@ -107,7 +107,9 @@ impl Machine {
     /// # Errors
     /// When the YAML cannot be written, which would be a bug of the serialiser.
     pub fn render(&self, host: &Host) -> Result<String> {
-        let overlay = serde_saphyr::to_string(&self.overlay(host))
+        // A long path stays on one line: folded, its spaces would be where lines may break.
+        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+        let overlay = serde_saphyr::to_string_with_options(&self.overlay(host), options)
             .map_err(|cause| Failure::operation(format!("failed to write YAML: {cause}")))?;
         let marker = marker(&self.uuid);
         Ok(format!("{marker}\n{STATIC}\n# This machine's own half.\n{overlay}"))
@@ -235,6 +237,18 @@ pub(super) mod tests {
         firmware:
           legacyBIOS: false
         "#);
+    }
+
+    #[test]
+    fn a_long_path_with_spaces_is_read_back() {
+        let location: PathBuf = format!("/{}/disk", "a  folder with spaces/".repeat(8)).into();
+        let image = LocalImage { location: location.clone(), kernel: None };
+        let yaml = Machine { image, ..example() }.render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
+        assert!(!yaml.contains(">-"));
+        assert_eq!(
+            parse(&yaml).expect("parsed")["images"][0]["location"],
+            location.to_string_lossy().as_ref()
+        );
     }
 
     #[test]
