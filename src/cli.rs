@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    completions, connect, destroy, doctor, down, init, lima, list, man, profiles, run, ssh, uninstall, up,
+    boxes, completions, connect, destroy, diff, doctor, down, init, lima, list, man, profiles, rebuild, run,
+    ssh, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -86,6 +87,14 @@ pub enum Command {
     Profiles(profiles::Args),
     /// Delete a machine, after showing what would be lost
     Destroy(destroy::Args),
+    /// Make a fresh machine from today's configuration, in the place of the one that is there
+    Rebuild(rebuild::Args),
+    /// Compare what a machine was made from with what the configuration says now
+    Diff(diff::Args),
+    /// See, fill, empty and carry the cache of boxes that machines start from
+    Box(boxes::Args),
+    /// Build the box of a project's stack ahead of its machine; the same as `box bake`
+    Bake(boxes::BakeArgs),
     /// Check this computer, and say what to mend
     Doctor(doctor::Args),
     /// Print the completion script of a shell
@@ -104,7 +113,10 @@ pub enum Command {
 /// The groups of `--help`, the daily commands first.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Daily", &["up", "ssh", "run", "down", "list"]),
-    ("Projects and this computer", &["init", "profiles", "destroy", "doctor", "uninstall"]),
+    (
+        "Projects and this computer",
+        &["init", "profiles", "diff", "rebuild", "destroy", "box", "bake", "doctor", "uninstall"],
+    ),
     ("Around it", &["lima", "completions", "man"]),
 ];
 

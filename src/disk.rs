@@ -133,6 +133,13 @@ pub fn open_log(path: &Path) -> Result<File> {
         .because(|| format!("failed to open `{}`", path.display()))
 }
 
+/// Makes a file anew, private to its owner.
+pub fn create_private(path: &Path) -> Result<File> {
+    remove_file(path)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.because(|| format!("failed to write `{}`", path.display()))
+}
+
 /// The last `limit` bytes of a file that another program writes, as text; empty when it cannot be read.
 pub fn read_tail(path: &Path, limit: u64) -> String {
     let attempt = || -> std::io::Result<Vec<u8>> {
@@ -144,6 +151,11 @@ pub fn read_tail(path: &Path, limit: u64) -> String {
         Ok(bytes)
     };
     String::from_utf8_lossy(&attempt().unwrap_or_default()).into_owned()
+}
+
+/// What one file takes on its disk: holes take nothing, and neither does one that is not there.
+pub fn file_allocated_bytes(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
 }
 
 /// An advisory lock, given back when dropped or when the process ends, however it ends.

@@ -3,6 +3,7 @@
 //! The story: complete a word, or become QEMU for Lima, or parse the command line, gather the surroundings, run the
 //! verb, and turn its outcome into an exit code. This file is the only one that ends the program or prints an error.
 
+mod boxes;
 mod cli;
 mod commands;
 mod config;
@@ -66,6 +67,10 @@ fn options(cli: &Cli) -> Options {
         Command::Up(args) => (args.json, args.dry_run),
         Command::List(args) => (args.json, false),
         Command::Doctor(args) => (args.json, false),
+        Command::Rebuild(args) => (args.json, args.dry_run),
+        Command::Diff(args) => (args.json, false),
+        Command::Box(args) => args.answers(),
+        Command::Bake(args) => (false, args.dry_run),
         Command::Init(args) => (false, args.dry_run),
         Command::Profiles(args) => (args.json(), args.dry_run()),
         Command::Down(args) => (false, args.dry_run),
@@ -101,6 +106,10 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         Command::Init(args) => commands::init::run(args, context),
         Command::Profiles(args) => commands::profiles::run(args, context),
         Command::Destroy(args) => commands::destroy::run(args, context),
+        Command::Rebuild(args) => commands::rebuild::run(args, context),
+        Command::Diff(args) => commands::diff::run(args, context),
+        Command::Box(args) => commands::boxes::run(args, context),
+        Command::Bake(args) => commands::boxes::bake(args, context),
         Command::Doctor(args) => commands::doctor::run(args, context),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),

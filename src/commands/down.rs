@@ -6,6 +6,7 @@ use crate::commands::{project_completer, waiting};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::lima::Status;
+use crate::model::ProjectName;
 use crate::record::{Journal, MachineRecord, ProjectLock, open_sessions};
 use crate::ui;
 use crate::workspace::{Workspace, find_record, site};
@@ -38,7 +39,11 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     };
     let workspace = Workspace::load(context)?;
     for record in records {
-        stop(context, &workspace, &record.name, args.force)?;
+        match stop(context, &workspace, &record.name, args.force) {
+            // A box that is being built just now is somebody's business; one whose build was cut off only runs on.
+            Err(failure) if failure.kind == Kind::Busy && ProjectName::is_bake(&record.name) => {}
+            stopped => stopped?,
+        }
     }
     Ok(0)
 }
@@ -54,7 +59,9 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
     }
     // No lock is held across the question.
     ask_about_sessions(context, name, force)?;
-    let _lock = ProjectLock::exclusive(&context.layout, name, "down", &waiting(context, &say))?;
+    let mut waiting = waiting(context, &say);
+    waiting.no_wait |= ProjectName::is_bake(name);
+    let _lock = ProjectLock::exclusive(&context.layout, name, "down", &waiting)?;
     let Some(mut record) = MachineRecord::load(&context.layout, name)? else { return Ok(()) };
     let phase = context.ui.phase("down");
     phase.now("shutting down");

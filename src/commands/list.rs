@@ -64,6 +64,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let mut names: Vec<&str> = workspace.catalog.names().map(ProjectName::as_str).collect();
     names.extend(instances.keys().map(String::as_str));
     names.extend(records.iter().map(|record| record.name.as_str()));
+    // Machines that build boxes are no projects'; `machine box list` has those that were cut off.
+    names.retain(|name| !ProjectName::is_bake(name));
     names.sort_unstable();
     names.dedup();
     let projects: BTreeMap<&str, &Project> =

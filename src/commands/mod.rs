@@ -2,9 +2,11 @@
 //!
 //! Enters: parsed arguments and the context. Leaves: an exit code. No logic here that another verb needs.
 
+pub mod boxes;
 pub mod completions;
 pub mod connect;
 pub mod destroy;
+pub mod diff;
 pub mod doctor;
 pub mod down;
 pub mod init;
@@ -12,6 +14,7 @@ pub mod lima;
 pub mod list;
 pub mod man;
 pub mod profiles;
+pub mod rebuild;
 pub mod run;
 pub mod ssh;
 pub mod uninstall;

@@ -2,16 +2,16 @@
 //!
 //! Enters: project names, or an address. Leaves: machines that are ready, or a report of what is missing.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::commands::{project_completer, waiting};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::model::Project;
-use crate::plan::{Hooks, Outcome, Reporter, execute, show};
-use crate::record::{MachineRecord, ProjectLock};
+use crate::plan::{BoxUse, show};
+use crate::record::ProjectLock;
 use crate::ui;
-use crate::workspace::{Workspace, build_goal, complete_goal, first_project, project_from_url, site};
+use crate::workspace::{Workspace, first_project, goal_of, project_from_url, raise, site};
 
 /// Options of `up`.
 #[derive(clap::Args, Debug)]
@@ -19,12 +19,35 @@ pub struct Args {
     /// Projects, or one repository address; default: the current repository's project, or the only one
     #[arg(value_name = "PROJECT", add = project_completer())]
     projects: Vec<String>,
+    #[command(flatten)]
+    boxes: BoxArgs,
     /// Print the commands that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Print one JSON document with phases and milliseconds at the end, and no phases while they run
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options about the box that a new machine starts from.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct BoxArgs {
+    /// Make a new machine from the image, without a cached box: provisioned in place, and slower to start ever after
+    #[arg(long, conflicts_with = "refresh")]
+    no_cache: bool,
+    /// Build the boxes of a new machine's stack anew, with the newest packages
+    #[arg(long)]
+    refresh: bool,
+}
+
+impl BoxArgs {
+    pub(super) const fn box_use(self) -> BoxUse {
+        match (self.no_cache, self.refresh) {
+            (true, _) => BoxUse::Without,
+            (_, true) => BoxUse::Refreshed,
+            _ => BoxUse::Cached,
+        }
+    }
 }
 
 /// Brings each project up.
@@ -38,7 +61,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let mut documents = Vec::new();
     let mut worst = 0;
     for project in &projects {
-        let (code, document) = bring_up(context, &workspace, project)?;
+        let (code, document) = bring_up(context, &workspace, project, args)?;
         worst = worst.max(code);
         documents.extend(document);
     }
@@ -80,54 +103,20 @@ fn bring_up(
     context: &Context,
     workspace: &Workspace,
     project: &Project,
+    args: &Args,
 ) -> Result<(u8, Option<serde_json::Value>)> {
     let started = Instant::now();
-    let name = project.name.as_str();
     let say = |text: &str| context.ui.say(text);
-    let site = site(context, &workspace.computer, &say);
-    let recorded = MachineRecord::load(&context.layout, name).ok().flatten();
-    let goal =
-        build_goal(context, workspace, project, recorded.map(|record| record.git_hosts).unwrap_or_default())?;
-    let confirm = |question: &str| context.ui.confirm(question, true);
+    // Before the lock: what is wrong in a file is said without waiting, and leaves nothing behind.
+    let goal = goal_of(context, workspace, project, args.boxes.box_use())?;
     if context.options.dry_run {
+        let site = site(context, &workspace.computer, &say);
+        let confirm = |question: &str| context.ui.confirm(question, true);
         ui::answer(&show(&site, goal, &confirm)?);
         return Ok((0, None));
     }
-    let _lock = ProjectLock::exclusive(&context.layout, name, "up", &waiting(context, &say))?;
-    let complete =
-        |goal, record: Option<&MachineRecord>| complete_goal(context, workspace, project, goal, record);
-    let mut reporter = Reporter::new(&context.ui);
-    let outcome = execute(&site, goal, &mut reporter, &Hooks { confirm: &confirm, complete: &complete });
-    let took = started.elapsed();
-    match outcome.map_err(|failure| with_document(context, &reporter, name, took, failure))? {
-        Outcome::WasReady => context.ui.say(&format!("{name} is ready.   machine ssh {name}")),
-        Outcome::Ready => {
-            let seconds = took.as_secs_f64();
-            context
-                .ui
-                .say(&format!("Ready in {seconds:.1} s.   machine ssh {name}   ·   ssh machine-{name}"));
-        }
-        Outcome::Incomplete => {
-            context.ui.say(&format!("{name} is up, but something is missing: see the warnings above."));
-        }
-    }
-    let code = u8::from(reporter.has_problems());
-    Ok((code, Some(reporter.document(name, took.as_millis()))))
-}
-
-/// With `--json`, a failure is an answer too: what was done before it, and its sentence.
-fn with_document(
-    context: &Context,
-    reporter: &Reporter,
-    name: &str,
-    took: Duration,
-    failure: Failure,
-) -> Failure {
-    if context.options.json {
-        let mut document = reporter.document(name, took.as_millis());
-        document["ready"] = false.into();
-        document["error"] = format!("{:#}", failure.error).into();
-        ui::answer_json(&document);
-    }
-    failure
+    let _lock =
+        ProjectLock::exclusive(&context.layout, project.name.as_str(), "up", &waiting(context, &say))?;
+    let (code, document) = raise(context, workspace, project, goal, started)?;
+    Ok((code, Some(document)))
 }

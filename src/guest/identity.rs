@@ -3,7 +3,7 @@
 //! Enters: what the host's git and ssh say. Leaves: the step that writes `/etc/gitconfig` and ssh's system files.
 //! The only facts about the host's owner that ever enter a guest are these.
 
-use super::step::Step;
+use super::step::{IDENTITY, Step};
 use crate::model::{GitHost, GitIdentity};
 
 /// Host keys of the large git hosts, each with its published source.
@@ -32,7 +32,7 @@ pub fn identity_step(identity: &GitIdentity, hosts: &[GitHost]) -> Step {
         install -m 0644 known_hosts /etc/ssh/ssh_known_hosts\n\
         install -D -m 0644 ssh.conf /etc/ssh/ssh_config.d/10-machine.conf\n";
     let who = identity.email.as_deref().or(identity.name.as_deref()).unwrap_or("no identity configured");
-    Step::state("git", format!("git: {who}"), body.into(), files)
+    Step::state(IDENTITY, format!("git: {who}"), body.into(), files)
 }
 
 fn render_gitconfig(identity: &GitIdentity) -> String {

@@ -8,7 +8,6 @@ mod environment;
 mod identity;
 mod inventory;
 mod repositories;
-#[expect(dead_code, reason = "boxes seal what they bake")]
 mod seal;
 mod shell;
 mod stack;
@@ -19,7 +18,6 @@ pub use answer::{Observation, observe_script};
 pub use identity::{is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use repositories::{clone_script, setup_script};
-#[expect(unused_imports, reason = "boxes seal what they bake")]
 pub use seal::{BootFile, boot_command_line, seal_script};
-pub use stack::{Stack, Wanted, list_steps};
+pub use stack::{Layer, Stack, Wanted, list_steps, packages_script};
 pub use step::Step;

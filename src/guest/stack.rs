@@ -46,6 +46,8 @@ pub struct Layer {
     pub name: String,
     /// In order; the checks last.
     pub steps: Vec<Step>,
+    /// What they install, such as `apt jq`: by these a removed one is noticed.
+    pub items: Vec<String>,
 }
 
 impl Stack<'_> {
@@ -63,7 +65,6 @@ impl Stack<'_> {
     }
 
     /// All steps of a box. No project is in it: no variables, no identity, no login shell of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the box cache is built on it"))]
     pub fn steps(&self) -> Vec<Step> {
         let mut steps = self.foundation();
         steps.push(environment(self, BTreeMap::new()).step());
@@ -71,6 +72,11 @@ impl Stack<'_> {
         steps.extend(self.layers().into_iter().flat_map(|layer| layer.steps));
         steps
     }
+}
+
+/// The script by which a guest lists what is installed in it.
+pub const fn packages_script() -> &'static str {
+    include_str!("../../templates/guest/packages.sh")
 }
 
 /// Lists the steps of one machine. Those that its box has done are not run again, by their stamps.
@@ -104,6 +110,14 @@ fn environment(stack: &Stack, own: BTreeMap<String, String>) -> Environment {
     environment
 }
 
+fn items(profile: &Profile) -> Vec<String> {
+    let of = |kind: &'static str, names: &[String]| {
+        names.iter().map(|name| format!("{kind} {name}")).collect::<Vec<_>>()
+    };
+    let downloads = profile.downloads.iter().map(|download| format!("download {}", download.url));
+    [of("apt", &profile.apt), of("npm", &profile.npm), of("uv", &profile.uv), downloads.collect()].concat()
+}
+
 /// The steps of one profile, behind `previous`, which becomes its last step that installs.
 fn layer(profile: &Profile, arch: Arch, previous: &mut Option<Step>) -> Layer {
     let mut steps = profile_steps(profile, arch, previous.clone());
@@ -112,7 +126,7 @@ fn layer(profile: &Profile, arch: Arch, previous: &mut Option<Step>) -> Layer {
     }
     // Nothing is chained to the checks: a better check is no reason to install anything again.
     steps.extend(check_step(profile, previous.as_ref()));
-    Layer { name: label(profile), steps }
+    Layer { name: label(profile), steps, items: items(profile) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use super::shell::{AS_DEV, write_file};
 
 /// Part of every hash: raised when the guest's side of a step changes its meaning.
 const CONTRACT: &str = "machine guest contract 1";
+/// The slot of what git knows of its user, which no session has to be told.
+pub(super) const IDENTITY: &str = "git";
 /// Where a guest keeps the stamps of the steps that are done.
 pub(super) const STAMPS: &str = "/var/lib/machine/steps";
 
@@ -40,6 +42,11 @@ impl Step {
     pub fn state(slot: &'static str, name: String, body: String, files: Vec<(String, Vec<u8>)>) -> Self {
         let stamp = format!("{slot}.{}", hash(&[CONTRACT, &body], &files));
         Self { name, stamp, slot: Some(slot), body, files }
+    }
+
+    /// Whether sessions of a connection that was open before see it only in part: groups, variables, the login shell.
+    pub fn changes_sessions(&self) -> bool {
+        self.slot != Some(IDENTITY)
     }
 
     /// The name of the transient unit it runs as, so that a cut connection leaves no second copy running.

@@ -76,6 +76,16 @@ pub fn local_path(source: &ImageSource, cache: &Path, os: HostOs) -> PathBuf {
     cache.join(format!("{name}.{ending}"))
 }
 
+/// Which bytes a source stands for: its digest, or where it has none the path, size and time of the local file.
+pub fn identity(source: &ImageSource) -> String {
+    if let Some(digest) = &source.digest {
+        return digest.hex.clone();
+    }
+    let metadata = std::fs::metadata(&source.location);
+    let modified = metadata.as_ref().ok().and_then(|metadata| metadata.modified().ok());
+    format!("{} {} {modified:?}", source.location, metadata.map_or(0, |metadata| metadata.len()))
+}
+
 /// The download of an image, when it is one: what `--dry-run` prints and [`fetch`] runs.
 pub fn download_command(source: &ImageSource, to: &Path, proxies: &[(String, String)]) -> Cmd {
     let flags = ["--fail", "--location", "--proto", "=https", "--retry", "3", "--silent", "--show-error"];
@@ -162,6 +172,11 @@ fn verify(path: &Path, digest: &Digest) -> Result<()> {
     }
     let sentence = format!("the image `{}` is not the expected one", path.display());
     Err(Failure::operation(format!("its digest is {actual}, expected {}", digest.hex)).because(sentence))
+}
+
+/// The SHA-256 of a file's bytes, in hexadecimal digits.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    hash_file::<Sha256>(path).because(|| format!("failed to read `{}`", path.display()))
 }
 
 fn hash_file<D: sha2::Digest>(path: &Path) -> std::io::Result<String> {

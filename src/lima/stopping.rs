@@ -34,6 +34,15 @@ impl Driver<'_> {
         self.stop_forcibly(instance)
     }
 
+    /// Shuts the guest down, and takes nothing but that: a disk that was not unmounted is none to copy.
+    ///
+    /// # Errors
+    /// When it does not shut down within `limit`; it may run on then.
+    pub fn stop_cleanly(&self, name: &str, limit: Duration) -> Result<()> {
+        starting::end_start(self.layout, self.runner, name);
+        self.runner.run(&self.limactl.stop(name).time_limit(limit)).map_err(explain)
+    }
+
     /// Ends what is left of an instance: only processes that are provably its own.
     pub fn stop_forcibly(&self, instance: &Instance) -> Result<()> {
         starting::end_start(self.layout, self.runner, &instance.name);

@@ -60,6 +60,11 @@ impl Host {
         }
     }
 
+    /// Whether a guest's own kernel can be booted without its firmware and boot loader. Tried on this kind of host only.
+    pub const fn boots_kernels(&self) -> bool {
+        matches!((self.os, self.arch), (HostOs::Linux, Arch::Amd64))
+    }
+
     /// The longest path a Unix socket may have, without the final NUL (`sun_path`).
     pub const fn socket_path_limit(&self) -> usize {
         match self.os {

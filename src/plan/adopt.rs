@@ -10,7 +10,7 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::lima;
 use crate::process::Cmd;
-use crate::record::{MachineRecord, SCHEMA};
+use crate::record::MachineRecord;
 
 /// Refuses a goal that means another machine than the one of that name.
 ///
@@ -73,12 +73,7 @@ pub fn rebuild(site: &Site, name: &str) -> Result<MachineRecord> {
     let kernel = &config["images"][0]["kernel"];
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
     Ok(MachineRecord {
-        schema: SCHEMA,
-        name: name.to_string(),
         uuid,
-        config_file: std::path::PathBuf::new(),
-        in_repository: false,
-        origin: None,
         port,
         host_key: public_key(site, name)?,
         image: text(&config["images"][0]["location"]).into(),
@@ -87,13 +82,8 @@ pub fn rebuild(site: &Site, name: &str) -> Result<MachineRecord> {
             (text(&kernel["location"]).into(), initrd.into(), text(&kernel["cmdline"]))
         }),
         disk_bytes: text(&config["disk"]).parse().map_or(0, crate::model::ByteSize::bytes),
-        forward_agent: false,
-        folder: String::new(),
-        git_hosts: Vec::new(),
         answered: true,
-        held: false,
-        ready: None,
-        last_used: 0,
+        ..MachineRecord::blank(name)
     })
 }
 

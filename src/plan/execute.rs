@@ -4,15 +4,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::bake::{HeldBox, capture, ensure_box, seal};
+use super::difference::{Needs, differences, still_there};
 use super::observe::{observe, random_hex};
 use super::provision::provision;
 use super::report::Reporter;
 use super::repositories::repositories;
-use super::{Connection, Goal, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
+use super::{BoxUse, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
 use crate::failure::{Failure, Result};
-use crate::guest::{Observation, observe_script};
+use crate::guest::{Layer, Observation, observe_script};
 use crate::lima::{Instance, LocalImage, Machine};
-use crate::record::{HostAgent, Journal, MachineRecord, Ready};
+use crate::record::{Built, BuiltLayer, HostAgent, Journal, MachineRecord, Ready};
 use crate::ssh::{Road, ensure_include};
 
 /// What came of it.
@@ -33,6 +35,8 @@ pub(super) struct Work<'a> {
     pub(super) record: MachineRecord,
     pub(super) instance: Option<Instance>,
     pub(super) image: Option<LocalImage>,
+    /// The box it is made from, which must not go before that is done.
+    pub(super) held_box: Option<HeldBox>,
     pub(super) observation: Observation,
     pub(super) fresh: bool,
 }
@@ -55,11 +59,17 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     let (mut work, observed) = observe(site, goal, hooks.confirm)?;
     let Plan(steps) = plan(observed);
     if steps.is_empty() {
+        refuse_box_options(&work.goal)?;
+        tell(reporter, &work, &beyond_up(&work));
         work.touch()?;
         Journal::close(site.layout, name.as_str())?;
         return Ok(Outcome::WasReady);
     }
     let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
+    if known {
+        refuse_box_options(&work.goal)?;
+    }
+    let beyond = beyond_up(&work);
     work.goal = (hooks.complete)(work.goal.clone(), known.then_some(&work.record))?;
     work.follow_goal();
     reporter.ui.say_bold(&format!("{name}  {}", work.goal.headline));
@@ -73,7 +83,51 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     }
     work.touch()?;
     Journal::close(site.layout, name.as_str())?;
+    if known {
+        tell(reporter, &work, &beyond);
+    }
     Ok(if reporter.has_problems() { Outcome::Incomplete } else { Outcome::Ready })
+}
+
+/// What a machine starts from is decided when it is made: an option that comes later would do nothing.
+fn refuse_box_options(goal: &Goal) -> Result<()> {
+    let name = &goal.name;
+    let option = match goal.box_use {
+        BoxUse::Cached => return Ok(()),
+        BoxUse::Refreshed => "--refresh",
+        BoxUse::Without => "--no-cache",
+    };
+    let sentence = format!("`{option}` is for a machine that is to be made, and `{name}` is there");
+    Err(Failure::usage(sentence).hint(format!("make it anew: `machine rebuild {name} {option}`")))
+}
+
+/// What only a fresh machine would have.
+fn beyond_up(work: &Work) -> Vec<String> {
+    let differences = differences(&work.record, &work.goal).into_iter();
+    differences
+        .filter(|difference| difference.needs == Needs::Rebuild)
+        .map(|difference| format!("{} ({})", difference.what, difference.detail))
+        .collect()
+}
+
+fn tell(reporter: &Reporter, work: &Work, beyond: &[String]) {
+    if !beyond.is_empty() {
+        let name = &work.goal.name;
+        let list = beyond.join("; ");
+        reporter
+            .ui
+            .say(&format!("only a fresh machine would have: {list}; to make one: `machine rebuild {name}`"));
+    }
+}
+
+/// The steps of each profile as they are remembered.
+fn built_layers(goal: &Goal) -> Vec<BuiltLayer> {
+    let note = |layer: &Layer| BuiltLayer {
+        name: layer.name.clone(),
+        steps: layer.steps.iter().map(|step| (step.name.clone(), step.stamp.clone())).collect(),
+        items: layer.items.clone(),
+    };
+    goal.layers.iter().filter(|layer| !layer.steps.is_empty()).map(note).collect()
 }
 
 impl Work<'_> {
@@ -128,7 +182,7 @@ impl Work<'_> {
         Ok(kept == Some(self.render()?))
     }
 
-    fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
+    pub(super) fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
         match step {
             Step::Discard => {
                 // Lima's view of it is over with it.
@@ -136,6 +190,10 @@ impl Work<'_> {
                 self.site.driver().remove_half_made(self.name())
             }
             Step::Image => self.fetch_image(reporter),
+            Step::Box => {
+                self.held_box = Some(ensure_box(self.site, &self.goal, reporter)?);
+                Ok(())
+            }
             Step::Create => self.create(reporter),
             Step::Repair => self.repair(reporter),
             Step::Resize => self.resize(),
@@ -147,6 +205,8 @@ impl Work<'_> {
                 self.observation = observation;
                 Ok(())
             }
+            Step::Seal => seal(self, reporter),
+            Step::Capture => capture(self, reporter),
             Step::Repositories => repositories(self, &self.observation, reporter),
             Step::SshHost => self.write_ssh_host(reporter),
             Step::TellResize => {
@@ -181,14 +241,24 @@ impl Work<'_> {
 
     fn create(&mut self, reporter: &mut Reporter) -> Result<()> {
         let phase = reporter.phase("create");
-        phase.now("copying the image");
+        phase.now("copying the disk");
         let name = self.name().to_string();
         self.site.reserve_port(&mut self.record)?;
         adopt::generate_host_key(self.site, &name)?;
         self.record.host_key = adopt::public_key(self.site, &name)?;
-        if let Some(image) = self.image.take() {
+        let held = self.held_box.take();
+        let image = held.as_ref().map(|held| held.image.clone()).or_else(|| self.image.take());
+        if let Some(image) = image {
             (self.record.image, self.record.kernel) = (image.location, image.kernel);
         }
+        self.record.built = Some(Built {
+            image: self.goal.image_name.clone(),
+            box_key: held.as_ref().map(|held| held.key.clone()),
+            created: now(),
+            cpus: self.goal.cpus,
+            memory_bytes: self.goal.memory.bytes(),
+            ..Built::default()
+        });
         self.record.save(self.site.layout)?;
         let yaml = self.render()?;
         self.site.keep_rendered(&name, &yaml)?;
@@ -215,6 +285,8 @@ impl Work<'_> {
         self.site.driver().rewrite(self.name(), &yaml)?;
         self.site.keep_rendered(self.name(), &yaml)?;
         self.record.disk_bytes = self.goal.disk.bytes();
+        let built = self.record.built.get_or_insert_default();
+        (built.cpus, built.memory_bytes) = (self.goal.cpus, self.goal.memory.bytes());
         // Lima's view is from before this change.
         self.instance = None;
         self.record.save(self.site.layout)
@@ -295,13 +367,15 @@ impl Work<'_> {
         let pid = crate::disk::read_text_if_there(&self.site.layout.instance(self.name()).join("ha.pid"))?;
         let pid = pid.and_then(|text| text.trim().parse().ok());
         let host_agent = self.site.host_agent(self.name(), pid);
+        let built = self.record.built.get_or_insert_default();
+        built.left = still_there(built, &self.goal);
+        (built.layers, built.env) = (built_layers(&self.goal), self.goal.env.clone());
         self.record.ready = host_agent.map(|host_agent| Ready { host_agent, wanted: self.goal.digest() });
         self.record.save(self.site.layout)
     }
 
     fn touch(&mut self) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.record.last_used = now;
+        self.record.last_used = now();
         self.record.held = false;
         self.record.save(self.site.layout)
     }
@@ -310,4 +384,14 @@ impl Work<'_> {
     pub(super) const fn is_fresh(&self) -> bool {
         self.fresh
     }
+
+    /// Whether the base profile has to be installed, and is not there by a box.
+    pub(super) fn installs_base(&self) -> bool {
+        self.goal.starts_with_base && self.goal.levels.is_empty()
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -2,12 +2,26 @@
 //!
 //! Enters: values of the configuration. Leaves: one value with a digest, by which two goals are compared.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use crate::guest::Step;
+use crate::boxes::Level;
+use crate::guest::{Layer, Step};
 use crate::model::{ByteSize, GitHost, ImageSource, ProjectName, Repo, Setup};
+
+/// How far the cache of boxes is used for a new machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BoxUse {
+    /// A cached box is taken, a missing one is built.
+    #[default]
+    Cached,
+    /// `--refresh`: the boxes of the stack are built anew.
+    Refreshed,
+    /// `--no-cache`: the machine starts from the image.
+    Without,
+}
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -24,14 +38,34 @@ pub struct Goal {
     pub memory: ByteSize,
     /// The size the disk may grow to.
     pub disk: ByteSize,
-    /// Where a new machine's disk comes from.
+    /// The image below everything.
     pub image: ImageSource,
+    /// What it is called in the configuration.
+    pub image_name: String,
+    /// The boxes on the way to this machine's stack, the whole stack last; empty to do without the cache.
+    pub levels: Vec<Level>,
+    /// The level that this machine is to become, when it is none of a project's.
+    pub bakes: Option<Level>,
+    /// What the cache of boxes is good for.
+    pub box_use: BoxUse,
+    /// The size of the disk that boxes are built on.
+    pub box_disk: ByteSize,
+    /// After how many days a box of this stack is called old.
+    pub max_age_days: u64,
+    /// Whether certificate authorities of the host's network go into the guest.
+    pub has_ca_certs: bool,
     /// `debian-13 · base + python · 4 cpus · 6 GiB`.
     pub headline: String,
     /// Provisioning, in order.
     pub steps: Vec<Step>,
-    /// Whether the base profile is among them, which takes minutes.
-    pub installs_base: bool,
+    /// Those of the steps that belong to a profile, by profile.
+    pub layers: Vec<Layer>,
+    /// The project's own variables.
+    pub env: BTreeMap<String, String>,
+    /// Whether the base profile is the first of the stack, which takes minutes.
+    pub starts_with_base: bool,
+    /// The command that goes on when something failed.
+    pub again: String,
     /// Repositories, in order.
     pub repos: Vec<Repo>,
     /// How the guest reaches its git hosts.

@@ -4,6 +4,8 @@
 //! No clock, no disk, no process here; those are next door in `execute`.
 
 mod adopt;
+mod bake;
+mod difference;
 mod execute;
 mod goal;
 mod observe;
@@ -16,11 +18,13 @@ mod site;
 use std::fmt;
 
 pub use adopt::rebuild;
+pub use bake::{prepare_box, remove_machine};
+pub use difference::{Difference, Needs, differences};
 pub use execute::{Hooks, Outcome, execute};
-pub use goal::Goal;
+pub use goal::{BoxUse, Goal};
 pub use observe::random_hex;
 pub use report::Reporter;
-pub use show::show;
+pub use show::{show, show_box, show_rebuild};
 pub use site::{Connection, Site, write_ssh_hosts};
 
 use crate::lima::Status;
@@ -40,9 +44,24 @@ pub enum Presence {
     Broken,
 }
 
+/// What a machine is for, and what a new one starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A project's, from the image: `--no-cache`.
+    FromImage,
+    /// A project's, from the box of its stack.
+    FromBox,
+    /// It becomes a box, from the image.
+    BakeFromImage,
+    /// It becomes a box, from the box of a part of its stack.
+    BakeFromBox,
+}
+
 /// What was looked up about a machine, by one `limactl` and no ssh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
+    /// What it is for.
+    pub purpose: Purpose,
     /// The instance.
     pub presence: Presence,
     /// Whether this very boot was brought to this very goal before.
@@ -69,7 +88,9 @@ pub enum Step {
     Discard,
     /// Have the disk image as a verified file.
     Image,
-    /// Create the instance. (A cached box will take the place of image and provisioning here.)
+    /// Have the box of the stack, or of a part of it: cached, or built in a machine of its own.
+    Box,
+    /// Create the instance.
     Create,
     /// End the processes of an instance Lima calls broken.
     Repair,
@@ -81,6 +102,10 @@ pub enum Step {
     Connect,
     /// Run the steps whose stamps are missing.
     Provision,
+    /// Take out of a machine that becomes a box all that is its own.
+    Seal,
+    /// Stop it, and make its disk the box.
+    Capture,
     /// Clone what is not there, and set it up.
     Repositories,
     /// Write the `Host` block.
@@ -96,20 +121,30 @@ pub struct Plan(pub Vec<Step>);
 /// Works out what to do.
 pub fn plan(observed: Observed) -> Plan {
     use Step::{
-        Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, SshHost, Start, TellResize,
+        Capture, Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, Seal, SshHost,
+        Start, TellResize,
     };
-    if observed.is_ready && observed.presence == Presence::Running {
+    let source = match observed.purpose {
+        Purpose::FromImage | Purpose::BakeFromImage => Image,
+        Purpose::FromBox | Purpose::BakeFromBox => Step::Box,
+    };
+    let bakes = matches!(observed.purpose, Purpose::BakeFromImage | Purpose::BakeFromBox);
+    if observed.is_ready && observed.presence == Presence::Running && !bakes {
         return Plan(Vec::new());
     }
     let mut steps = match observed.presence {
-        Presence::Absent => vec![Image, Create, Start],
-        Presence::HalfMade => vec![Discard, Image, Create, Start],
+        Presence::Absent => vec![source, Create, Start],
+        Presence::HalfMade => vec![Discard, source, Create, Start],
         Presence::Stopped if observed.yaml_is_current => vec![Start],
         Presence::Stopped => vec![Resize, Start],
         Presence::Broken if observed.yaml_is_current => vec![Repair, Start],
         Presence::Broken => vec![Repair, Resize, Start],
         Presence::Running => vec![Connect],
     };
+    if bakes {
+        steps.extend([Provision, Seal, Capture]);
+        return Plan(steps);
+    }
     steps.extend([Provision, Repositories, SshHost]);
     if observed.presence == Presence::Running && !observed.yaml_is_current {
         steps.push(TellResize);
@@ -122,11 +157,14 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Discard => "discard",
             Self::Image => "image",
+            Self::Box => "box",
             Self::Create => "create",
             Self::Repair => "repair",
             Self::Resize | Self::TellResize => "resize",
             Self::Start | Self::Connect => "boot",
             Self::Provision => "provision",
+            Self::Seal => "seal",
+            Self::Capture => "capture",
             Self::Repositories => "repos",
             Self::SshHost => "ssh",
         })
@@ -138,20 +176,43 @@ mod tests {
     use super::*;
 
     fn names(presence: Presence, is_ready: bool, yaml_is_current: bool) -> String {
-        let Plan(steps) = plan(Observed { presence, is_ready, yaml_is_current });
+        shown(Observed { purpose: Purpose::FromBox, presence, is_ready, yaml_is_current })
+    }
+
+    fn shown(observed: Observed) -> String {
+        let Plan(steps) = plan(observed);
         steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn every_state_has_its_road() {
-        assert_eq!(names(Presence::Absent, false, false), "image create boot provision repos ssh");
-        assert_eq!(names(Presence::HalfMade, false, false), "discard image create boot provision repos ssh");
+        assert_eq!(names(Presence::Absent, false, false), "box create boot provision repos ssh");
+        assert_eq!(names(Presence::HalfMade, false, false), "discard box create boot provision repos ssh");
         assert_eq!(names(Presence::Stopped, false, true), "boot provision repos ssh");
         assert_eq!(names(Presence::Stopped, true, false), "resize boot provision repos ssh");
         assert_eq!(names(Presence::Broken, false, true), "repair boot provision repos ssh");
         assert_eq!(names(Presence::Running, false, true), "boot provision repos ssh");
         assert_eq!(names(Presence::Running, false, false), "boot provision repos ssh resize");
         assert_eq!(names(Presence::Running, true, true), "");
+    }
+
+    #[test]
+    fn a_box_is_built_from_what_there_is_of_it() {
+        let bake =
+            |purpose, presence| shown(Observed { purpose, presence, is_ready: true, yaml_is_current: true });
+        let (image, part) = (Purpose::BakeFromImage, Purpose::BakeFromBox);
+        assert_eq!(bake(image, Presence::Absent), "image create boot provision seal capture");
+        assert_eq!(bake(part, Presence::Absent), "box create boot provision seal capture");
+        assert_eq!(bake(part, Presence::HalfMade), "discard box create boot provision seal capture");
+        assert_eq!(bake(part, Presence::Stopped), "boot provision seal capture");
+        assert_eq!(bake(part, Presence::Running), "boot provision seal capture");
+        let no_cache = Observed {
+            purpose: Purpose::FromImage,
+            presence: Presence::Absent,
+            is_ready: false,
+            yaml_is_current: false,
+        };
+        assert_eq!(shown(no_cache), "image create boot provision repos ssh");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! Enters: a goal, a site. Leaves: its record, old or new, and an `Observed`. Changes nothing; refuses what is not ours.
 
 use super::execute::Work;
-use super::{Goal, Observed, Presence, Site, Step, adopt};
+use super::{Goal, Observed, Presence, Site, Step, adopt, bake};
 use crate::failure::{Failure, Result};
 use crate::guest::Observation;
-use crate::record::{Journal, MachineRecord, SCHEMA};
+use crate::record::{Journal, MachineRecord};
 
 /// Looks the machine up: its record and one `limactl list`.
 pub(super) fn observe<'a>(
@@ -48,11 +48,16 @@ pub(super) fn observe<'a>(
         goal,
         instance,
         image: None,
+        held_box: None,
         observation: Observation::default(),
         fresh: false,
     };
-    let observed =
-        Observed { presence, is_ready: work.is_ready(), yaml_is_current: work.yaml_is_current(presence)? };
+    let observed = Observed {
+        purpose: bake::purpose(&work.goal),
+        presence,
+        is_ready: work.is_ready(),
+        yaml_is_current: work.yaml_is_current(presence)?,
+    };
     Ok((work, observed))
 }
 
@@ -79,24 +84,15 @@ fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
 
 fn blank(goal: &Goal) -> MachineRecord {
     MachineRecord {
-        schema: SCHEMA,
-        name: goal.name.to_string(),
         uuid: random_hex(),
         config_file: goal.config_file.clone(),
         in_repository: goal.in_repository,
         origin: goal.origin(),
-        port: 0,
-        host_key: String::new(),
-        image: std::path::PathBuf::new(),
-        kernel: None,
         disk_bytes: goal.disk.bytes(),
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
         git_hosts: goal.git_hosts.clone(),
-        answered: false,
-        held: false,
-        ready: None,
-        last_used: 0,
+        ..MachineRecord::blank(goal.name.as_str())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn provision(work: &Work, seen: &Observation, reporter: &mut Reporter
         reporter.done(phase, &format!("{} steps, all done before", all.len()));
         return Ok(());
     }
-    if work.is_fresh() && work.goal.installs_base {
+    if work.is_fresh() && work.installs_base() {
         phase.note(
             "the first provisioning takes about 4 minutes, 15 under software emulation; it happens once",
         );
@@ -44,9 +44,10 @@ pub(super) fn provision(work: &Work, seen: &Observation, reporter: &mut Reporter
         run_step(work, step, &phase)?;
         phase.note(&format!("{:<54} {:>6.1} s", step.name, started.elapsed().as_secs_f64()));
     }
-    // Groups and variables count from a new connection on.
-    road.close(work.site.runner);
-    road.open(work.site.runner)?;
+    if missing.iter().any(|step| step.changes_sessions()) {
+        road.close(work.site.runner);
+        road.open(work.site.runner)?;
+    }
     reporter.done(phase, &format!("{} of {} steps run", missing.len(), all.len()));
     Ok(())
 }
@@ -81,11 +82,11 @@ fn run_step(work: &Work, step: &Step, phase: &Phase) -> Result<()> {
     outcome.map_err(|failure| {
         // The connection is gone, the unit is not.
         work.site.runner.clean_up(&road.exec(Step::stop_line()).time_limit(Duration::from_millis(1200)));
-        describe(failure, step, &tail, &path, work.goal.name.as_str())
+        describe(failure, step, &tail, &path, &work.goal.again)
     })
 }
 
-fn describe(failure: Failure, step: &Step, tail: &[String], log: &std::path::Path, name: &str) -> Failure {
+fn describe(failure: Failure, step: &Step, tail: &[String], log: &std::path::Path, again: &str) -> Failure {
     if failure.kind == crate::failure::Kind::Interrupted {
         return failure;
     }
@@ -93,5 +94,5 @@ fn describe(failure: Failure, step: &Step, tail: &[String], log: &std::path::Pat
     Failure::operation(words)
         .because(format!("the step `{}` failed in the guest", step.name))
         .hint(format!("its whole output: `{}`", log.display()))
-        .hint(format!("once it is mended, go on from this step: `machine up {name}`"))
+        .hint(format!("once it is mended, go on from this step: `{again}`"))
 }

@@ -1,35 +1,76 @@
 //! A plan as text: the very commands that would run, made by the same functions that make them for real.
 //!
-//! Enters: a goal and a site. Leaves: lines. Runs one `limactl list` to see where the machine stands, nothing else.
+//! Enters: a goal and a site. Leaves: lines. Runs one `limactl list` for each machine to see where it stands, nothing
+//! else.
 
+use super::bake::{next_bake, seal_commands};
+use super::execute::Work;
 use super::observe::observe;
 use super::provision::step_command;
 use super::repositories::{clone_command, setup_command};
-use super::{Goal, Plan, Site, Step, adopt, plan};
+use super::{Goal, Observed, Plan, Presence, Site, Step, adopt, plan};
 use crate::failure::Result;
 use crate::guest::setup_script;
 use crate::lima::image::{download_command, local_path};
 
 /// Lists the commands by which `up` would bring the machine to its goal.
 pub fn show(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<String> {
+    let name = goal.name.to_string();
+    let lines = lines(site, goal, confirm)?;
+    Ok(if lines.is_empty() { format!("# {name}: ready, nothing to do") } else { lines.join("\n") })
+}
+
+/// Lists the commands by which a machine would be replaced by one of the goal.
+pub fn show_rebuild(site: &Site, goal: Goal) -> Result<String> {
+    let (limactl, name) = (site.driver().limactl, goal.name.to_string());
+    let mut lines = vec![format!("# delete `{name}`, once it is known that no work is lost")];
+    lines.extend([limactl.stop(&name).to_string(), limactl.delete(&name).to_string()]);
+    let (work, observed) = observe(site, goal, &|_| Some(true))?;
+    let absent = Observed { presence: Presence::Absent, is_ready: false, ..observed };
+    lines.extend(plan_lines(&work, absent)?);
+    Ok(lines.join("\n"))
+}
+
+fn lines(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<Vec<String>> {
     let (work, observed) = observe(site, goal, confirm)?;
-    let goal = &work.goal;
+    plan_lines(&work, observed)
+}
+
+fn plan_lines(work: &Work, observed: Observed) -> Result<Vec<String>> {
     let Plan(steps) = plan(observed);
-    if steps.is_empty() {
-        return Ok(format!("# {}: ready, nothing to do", goal.name));
-    }
     let mut lines = Vec::new();
     for step in steps {
-        let commands = commands(site, goal, &work.road(), step)?;
+        let commands = commands(work, step)?;
         if !commands.is_empty() {
             lines.push(format!("# {step}"));
             lines.extend(commands);
         }
     }
-    Ok(lines.join("\n"))
+    Ok(lines)
 }
 
-fn commands(site: &Site, goal: &Goal, road: &crate::ssh::Road, step: Step) -> Result<Vec<String>> {
+/// Lists the commands by which the boxes of a goal would be had.
+pub fn show_box(site: &Site, goal: &Goal) -> Result<String> {
+    Ok(box_commands(site, goal)?.join("\n"))
+}
+
+/// How the box of a goal would be had.
+fn box_commands(site: &Site, goal: &Goal) -> Result<Vec<String>> {
+    let Some((level, bake)) = next_bake(site, goal) else { return Ok(Vec::new()) };
+    Ok(match bake {
+        None => vec![format!("# the box `{}` is cached", level.name)],
+        Some(bake) => {
+            let mut built =
+                vec![format!("# the box `{}` is built, by the machine `{}`:", level.name, bake.name)];
+            built.extend(lines(site, bake, &|_| Some(true))?);
+            built.push(format!("# the box `{}` is there", level.name));
+            built
+        }
+    })
+}
+
+fn commands(work: &Work, step: Step) -> Result<Vec<String>> {
+    let (site, goal, road) = (work.site, &work.goal, &work.road());
     let driver = site.driver();
     let name = goal.name.as_str();
     let file = site.layout.machine(name).join("lima.yaml");
@@ -43,6 +84,7 @@ fn commands(site: &Site, goal: &Goal, road: &crate::ssh::Road, step: Step) -> Re
                 vec![download_command(&goal.image, &path.with_extension("part"), &site.proxies).to_string()]
             }
         }
+        Step::Box => box_commands(site, goal)?,
         Step::Create => {
             let key = site.layout.machine(name).join("host_key");
             vec![
@@ -54,17 +96,22 @@ fn commands(site: &Site, goal: &Goal, road: &crate::ssh::Road, step: Step) -> Re
         Step::Resize => vec![format!("# rewrite `{}`", driver.yaml_path(name).display())],
         Step::Start => vec![driver.limactl.start(name).to_string(), road.open_command().to_string()],
         Step::Connect => vec![road.open_command().to_string()],
-        Step::Provision => {
-            let described =
-                goal.steps.iter().map(|step| format!("{}  # {}", step_command(road, step), step.name));
-            std::iter::once("# only the steps that the guest has no stamp of:".to_string())
-                .chain(described)
-                .collect()
-        }
+        Step::Provision => provision_commands(goal, road),
+        Step::Seal => seal_commands(site, road),
+        Step::Capture => vec![
+            driver.limactl.stop(name).to_string(),
+            format!("# take `{}`", site.layout.instance(name).join("disk").display()),
+            driver.limactl.delete(name).to_string(),
+        ],
         Step::Repositories => repository_commands(goal, road)?,
         Step::SshHost => vec![format!("# write `{}`", site.layout.ssh_hosts().display())],
         Step::TellResize => vec!["# a new size waits for the next start".to_string()],
     })
+}
+
+fn provision_commands(goal: &Goal, road: &crate::ssh::Road) -> Vec<String> {
+    let described = goal.steps.iter().map(|step| format!("{}  # {}", step_command(road, step), step.name));
+    std::iter::once("# only the steps that the guest has no stamp of:".to_string()).chain(described).collect()
 }
 
 fn repository_commands(goal: &Goal, road: &crate::ssh::Road) -> Result<Vec<String>> {

@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::layout::Layout;
 use crate::lima::launcher::Choice;
 use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
-use crate::model::{Host, HostOs};
+use crate::model::{Host, HostOs, ProjectName};
 use crate::process::Runner;
 use crate::record::{HostAgent, MachineRecord};
 use crate::ssh::{Attempt, HostBlock, Road, Upstream, render_hosts};
@@ -34,6 +34,8 @@ pub struct Site<'a> {
     pub proxies: Vec<(String, String)>,
     /// Variables that `connect` needs to find our folders, when they are not the default ones.
     pub folder_variables: Vec<(String, PathBuf)>,
+    /// `--no-wait`: fail where another process is at work.
+    pub no_wait: bool,
     /// `--dry-run`: nothing may be written, not even what was learnt.
     pub dry_run: bool,
     /// Says something once.
@@ -196,8 +198,9 @@ pub fn write_ssh_hosts(site: &Site) -> Result<()> {
     disk::ensure_private_folder(&site.layout.state)?;
     let _turn = Lock::wait_exclusive(&site.layout.global_lock())?;
     let path = site.layout.ssh_hosts();
-    let records = MachineRecord::load_all(site.layout);
-    let blocks: Vec<HostBlock> = records.iter().map(|record| host_block(site, record)).collect();
+    let records =
+        MachineRecord::load_all(site.layout).into_iter().filter(|record| !ProjectName::is_bake(&record.name));
+    let blocks: Vec<HostBlock> = records.map(|record| host_block(site, &record)).collect();
     let text = render_hosts(&blocks);
     if disk::read_text_if_there(&path)?.as_deref() == Some(&text) {
         return Ok(());

@@ -30,4 +30,10 @@ impl Interrupt {
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
+
+    /// As a signal would.
+    #[cfg(test)]
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
 }

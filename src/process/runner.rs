@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::wait::{Ended, wait, wait_passing_signals};
@@ -104,6 +105,18 @@ impl Runner {
         Ok(finished)
     }
 
+    /// Runs with its standard output in a file of its own; a status other than 0 is a failure, and no file.
+    pub fn save(&self, cmd: &Cmd, path: &Path) -> Result<()> {
+        let file = crate::disk::create_private(path)?;
+        let mut child = self.spawn(cmd, [Stdio::from(file), Stdio::piped()])?;
+        let saved =
+            self.attend(&mut child, cmd, &mut |_, _| ()).and_then(|finished| self.succeeded(cmd, finished));
+        if saved.is_err() {
+            crate::disk::remove_file(path)?;
+        }
+        saved.map(|_| ())
+    }
+
     /// Runs and hands each line to `sink` as it comes; a status other than 0 is a failure.
     pub fn stream(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<()> {
         self.collect(cmd, sink).and_then(|finished| self.succeeded(cmd, finished)).map(|_| ())
@@ -137,8 +150,12 @@ impl Runner {
 
     fn collect(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
         let mut child = self.spawn(cmd, [Stdio::piped(), Stdio::piped()])?;
+        self.attend(&mut child, cmd, sink)
+    }
+
+    fn attend(&self, child: &mut Child, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
         let mut tail = VecDeque::new();
-        let ended = wait(&mut child, cmd, &self.interrupt, &mut |source, line| {
+        let ended = wait(child, cmd, &self.interrupt, &mut |source, line| {
             sink(source, line);
             keep(&mut tail, line);
         });

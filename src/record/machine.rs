@@ -2,6 +2,7 @@
 //!
 //! Enters: the file's text. Leaves: a record, or a refusal of a newer schema. A truncated file is said, not guessed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -13,7 +14,7 @@ use crate::layout::Layout;
 use crate::model::GitHost;
 
 /// The version of the file's meaning; a newer one is refused.
-pub const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 1;
 
 /// A machine as we know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,9 +58,44 @@ pub struct MachineRecord {
     /// For which boot all phases were finished, and what they covered.
     #[serde(default)]
     pub ready: Option<Ready>,
+    /// What it was made from, and what was installed in it since.
+    #[serde(default)]
+    pub built: Option<Built>,
     /// Seconds since 1970 of the last command that used it.
     #[serde(default)]
     pub last_used: u64,
+}
+
+/// What a machine is made of, to tell what has changed in the configuration since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// The image, as the configuration calls it.
+    pub image: String,
+    /// The box, when it was made from one.
+    pub box_key: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// What the profiles have installed.
+    pub layers: Vec<BuiltLayer>,
+    /// What they installed earlier and do not list any more.
+    pub left: Vec<String>,
+    /// The project's own variables.
+    pub env: BTreeMap<String, String>,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Bytes.
+    pub memory_bytes: u64,
+}
+
+/// What one profile installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltLayer {
+    /// The profile, or `provision.toml`.
+    pub name: String,
+    /// Name and stamp of each step.
+    pub steps: Vec<(String, String)>,
+    /// What they install, such as `apt jq`.
+    pub items: Vec<String>,
 }
 
 /// A boot for which everything was finished.
@@ -92,6 +128,31 @@ impl HostAgent {
 }
 
 impl MachineRecord {
+    /// A record that says nothing yet.
+    pub fn blank(name: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            name: name.into(),
+            uuid: String::new(),
+            config_file: PathBuf::new(),
+            in_repository: false,
+            origin: None,
+            port: 0,
+            host_key: String::new(),
+            image: PathBuf::new(),
+            kernel: None,
+            disk_bytes: 0,
+            forward_agent: false,
+            folder: String::new(),
+            git_hosts: Vec::new(),
+            answered: false,
+            held: false,
+            ready: None,
+            built: None,
+            last_used: 0,
+        }
+    }
+
     /// Eight hexadecimal digits that name the machine's folder of sockets.
     pub fn id(&self) -> &str {
         self.uuid.get(..8).unwrap_or(&self.uuid)
@@ -143,24 +204,16 @@ mod tests {
 
     fn record() -> MachineRecord {
         MachineRecord {
-            schema: SCHEMA,
-            name: "blog".into(),
             uuid: "0123456789abcdef0123456789abcdef".into(),
             config_file: "/c/projects.toml".into(),
-            in_repository: false,
-            origin: None,
             port: 20_000,
             host_key: "ssh-ed25519 AAAA".into(),
             image: "/i".into(),
-            kernel: None,
             disk_bytes: 1 << 30,
             forward_agent: true,
             folder: "code/blog".into(),
-            git_hosts: Vec::new(),
-            answered: false,
-            held: false,
             ready: Some(Ready { host_agent: HostAgent { pid: 1, since: u64::MAX }, wanted: "w".into() }),
-            last_used: 0,
+            ..MachineRecord::blank("blog")
         }
     }
 

@@ -8,6 +8,6 @@ mod project_lock;
 mod sessions;
 
 pub use journal::Journal;
-pub use machine::{HostAgent, MachineRecord, Ready, SCHEMA};
+pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};
 pub use sessions::{Session, open_sessions};

@@ -3,17 +3,23 @@
 //! Enters: a project and its surroundings. Leaves: a `Goal`; what takes time is looked up only when there is something
 //! to do.
 
+use std::collections::BTreeMap;
+
 use super::select::{Workspace, folder_of};
 use super::{git, remote};
+use crate::boxes::{Foundation, Level, disk_class};
 use crate::config::{load_provision, profile_stack};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{Stack, Wanted, list_steps};
-use crate::lima::image::built_in;
+use crate::lima::image::{built_in, identity as image_identity};
 use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
-use crate::plan::Goal;
+use crate::plan::{BoxUse, Goal};
 use crate::record::MachineRecord;
 use crate::ui;
+
+/// After how many days a box is called old.
+const DEFAULT_MAX_AGE_DAYS: u64 = 30;
 
 /// The goal of a project, as far as it can be known without asking ssh: `git_hosts` are those of the last time.
 pub fn build_goal(
@@ -21,22 +27,28 @@ pub fn build_goal(
     workspace: &Workspace,
     project: &Project,
     git_hosts: Vec<GitHost>,
+    box_use: BoxUse,
 ) -> Result<Goal> {
     let folder = folder_of(project);
     let provision = load_provision(&folder)?;
     let profiles = profile_stack(project, &provision, &folder)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
     let identity = git::identity(context, &workspace.computer.git)?;
-    let env = project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    let env: BTreeMap<String, String> =
+        project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
     let ca_certs = &workspace.computer.ca_certs;
+    let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch };
     let steps = list_steps(&Wanted {
-        stack: Stack { profiles: &profiles, ca_certs, arch: context.host.arch },
-        env,
+        stack,
+        env: env.clone(),
         shell: project.shell,
         identity: &identity,
         git_hosts: &git_hosts,
         needs_git: !project.repos.is_empty(),
     });
+    let source = image_source(&image, &workspace.computer, context.host.arch)?;
+    let box_disk = disk_class(project.disk);
+    let foundation = Foundation { image: image_identity(&source), arch: context.host.arch, disk: box_disk };
     Ok(Goal {
         name: project.name.clone(),
         config_file: project.file.clone(),
@@ -45,9 +57,19 @@ pub fn build_goal(
         memory: project.memory,
         disk: project.disk,
         headline: headline(project, &profiles, &image),
-        image: image_source(&image, &workspace.computer, context.host.arch)?,
+        image: source,
+        image_name: image_name(&image),
+        levels: if box_use == BoxUse::Without { Vec::new() } else { Level::all(&stack, &foundation) },
+        bakes: None,
+        box_use,
+        box_disk,
+        max_age_days: DEFAULT_MAX_AGE_DAYS,
+        has_ca_certs: !ca_certs.is_empty(),
+        layers: stack.layers(),
+        env,
         steps,
-        installs_base: !provision.without_base,
+        starts_with_base: !provision.without_base,
+        again: format!("machine up {}", project.name),
         repos: project.repos.clone(),
         git_hosts,
         setup: project.setup.clone(),
@@ -80,19 +102,23 @@ pub fn complete_goal(
     for repo in &goal.repos {
         remote::check(context, repo, &folder, &|text| ui::warn(text))?;
     }
-    build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?)
+    build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?, goal.box_use)
 }
 
 fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
-    let image = match image {
-        Image::Named(name) => name.to_string(),
-        Image::Custom(_) => "own image".into(),
-    };
+    let image = image_name(image);
     let names: Vec<String> =
         profiles.iter().filter_map(|profile| profile.name.as_ref().map(ToString::to_string)).collect();
     let stack = if names.is_empty() { "no profiles".to_string() } else { names.join(" + ") };
     let cpus = if project.cpus == 1 { "1 cpu".to_string() } else { format!("{} cpus", project.cpus) };
     format!("{image} · {stack} · {cpus} · {}", project.memory.human())
+}
+
+fn image_name(image: &Image) -> String {
+    match image {
+        Image::Named(name) => name.to_string(),
+        Image::Custom(_) => "own image".into(),
+    }
 }
 
 fn image_source(image: &Image, computer: &Computer, arch: Arch) -> Result<ImageSource> {

@@ -2,14 +2,20 @@
 //!
 //! Enters: the context and perhaps a name. Leaves: a project, a goal, a site. Starts no machine.
 
+mod boxes;
 mod git;
 mod goal;
+mod raise;
 mod register;
 mod remote;
 mod select;
 mod session;
+mod unsaved;
 
-pub use goal::{build_goal, complete_goal};
+pub use boxes::{box_table, find_box, prune_boxes};
+pub use goal::complete_goal;
+pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use select::{Workspace, completion_names, completion_profiles, find_record, locate_from, site};
 pub use session::{open_session, reach};
+pub use unsaved::{Answers, agree, check_again, delete, look};

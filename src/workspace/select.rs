@@ -168,6 +168,7 @@ pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)
         upstream: context.upstream.clone(),
         proxies: context.proxies.clone(),
         folder_variables: context.folder_variables.clone(),
+        no_wait: context.options.no_wait,
         dry_run: context.options.dry_run,
         say,
     }

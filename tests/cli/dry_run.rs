@@ -24,8 +24,29 @@ fn up_from_nothing() {
     assert_snapshot!(dry(&world, &["up", "blog"]), @r#"
     exit code 0
     --- stdout
+    # box
+    # the box `bare` is built, by the machine `bake-ID`:
     # image
     # `<world>/image` is there
+    # create
+    ssh-keygen -q -t ed25519 -N '' -C machine-bake-ID -f ~/.local/state/machine/machines/bake-ID/host_key
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name bake-ID ~/.local/state/machine/machines/bake-ID/lima.yaml
+    # boot
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m bake-ID
+    ssh -F ~/.local/share/machine/s/ID/config -o ControlMaster=yes -o ControlPersist=600 -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    # provision
+    # only the steps that the guest has no stamp of:
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
+    # seal
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'bash -s' <<'N bytes'
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n bash -s' <<'N bytes'
+    # capture
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json stop bake-ID
+    # take `~/.local/share/machine/lima/bake-ID/disk`
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json delete -f bake-ID
+    # the box `bare` is there
     # create
     ssh-keygen -q -t ed25519 -N '' -C machine-blog -f ~/.local/state/machine/machines/blog/host_key
     LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name blog ~/.local/state/machine/machines/blog/lima.yaml
@@ -53,7 +74,7 @@ fn not_even_limas_version_is_remembered() {
     let world = World::new();
     world.configure(BARE);
     let printed = dry(&world, &["up", "hello"]);
-    assert!(printed.starts_with("exit code 0\n--- stdout\n# image\n"), "{printed}");
+    assert!(printed.starts_with("exit code 0\n--- stdout\n# box\n"), "{printed}");
 }
 
 #[test]
@@ -63,8 +84,34 @@ fn up_of_a_project_that_is_not_written_down() {
     exit code 0
     --- stdout
     # write project `hello` to `~/.config/machine/projects.toml`
+    # box
+    # the box `base` is built, by the machine `bake-ID`:
     # image
     # `<world>/image` is there
+    # create
+    ssh-keygen -q -t ed25519 -N '' -C machine-bake-ID -f ~/.local/state/machine/machines/bake-ID/host_key
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name bake-ID ~/.local/state/machine/machines/bake-ID/lima.yaml
+    # boot
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json start --timeout=30m bake-ID
+    ssh -F ~/.local/share/machine/s/ID/config -o ControlMaster=yes -o ControlPersist=600 -o 'ForwardAgent="~/.local/share/machine/s/ID/agent"' -f -N guest
+    # provision
+    # only the steps that the guest has no stamp of:
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-guest-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # guest: session helper, apt settings
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-environment-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # environment: PATH, +1
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-shell-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # shell: bash
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # apt: build-essential, ca-certificates, +15
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: install.sh
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # npm: @anthropic-ai/claude-code@2.1.330, @openai/codex@0.169.0, +1
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: setup.sh
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n systemd-run --quiet --wait --pipe --collect --unit=machine-step-HASH -p KillMode=control-group -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s' <<'N bytes'  # base: 21 checks
+    # seal
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'bash -s' <<'N bytes'
+    ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n bash -s' <<'N bytes'
+    # capture
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json stop bake-ID
+    # take `~/.local/share/machine/lima/bake-ID/disk`
+    LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json delete -f bake-ID
+    # the box `base` is there
     # create
     ssh-keygen -q -t ed25519 -N '' -C machine-hello -f ~/.local/state/machine/machines/hello/host_key
     LIMA_HOME=~/.local/share/machine/lima limactl --tty=false --log-format=json create --name hello ~/.local/state/machine/machines/hello/lima.yaml
@@ -87,6 +134,7 @@ fn up_of_a_project_that_is_not_written_down() {
     "#);
     assert_snapshot!(world.effects(), @"
     git who commits
+    limactl --version
     limactl --version
     ");
 }
@@ -124,6 +172,7 @@ fn verbs_on_a_machine() {
     these folders stay; delete them when you no longer need what is in them:
       ~/.local/share/machine
       ~/.local/state/machine
+      ~/.cache/machine
       ~/.config/machine
     the program itself is your package manager's: `brew uninstall machine`, or `cargo uninstall machine`
     ");

@@ -224,7 +224,11 @@ fn help_lists_the_daily_commands_first() {
     Projects and this computer:
       init         Write a commented configuration, and let ssh know our hosts
       profiles     List the profiles that projects can name, or write a new one
+      diff         Compare what a machine was made from with what the configuration says now
+      rebuild      Make a fresh machine from today's configuration, in the place of the one that is there
       destroy      Delete a machine, after showing what would be lost
+      box          See, fill, empty and carry the cache of boxes that machines start from
+      bake         Build the box of a project's stack ahead of its machine; the same as `box bake`
       doctor       Check this computer, and say what to mend
       uninstall    Undo what `machine` added to this computer, and name what stays
 

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod bad_keys;
+mod boxes;
 mod connect;
 mod destroy;
 mod dry_run;

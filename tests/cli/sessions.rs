@@ -167,11 +167,20 @@ fn an_unfinished_machine_is_told() {
     exit code 1
     --- stderr
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
+    building the box `bare`, once; machines start from it
     ✓ image     image T s
-    ✓ create    disk up to 40 GiB T s
+    ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
       · environment: PATH T s
+      · shell: bash T s
+    ✓ provision 3 of 3 steps run T s
+    ✓ seal      2 packages T s
+    ✓ stop      shut down, disk clean T s
+    ✓ capture   bare  0.01 MiB T s
+    ✓ box       bare  cached, built today T s
+    ✓ create    disk up to 40 GiB T s
+    ✓ boot      ssh ready T s
     error: the step `git: no identity configured` failed in the guest
     caused by: Reading package lists...
                E: Unable to locate package

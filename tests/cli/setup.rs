@@ -114,6 +114,7 @@ fn uninstall_takes_away_what_was_added_and_names_what_stays() {
     these folders stay; delete them when you no longer need what is in them:
       ~/.local/share/machine
       ~/.local/state/machine
+      ~/.cache/machine
       ~/.config/machine
     the program itself is your package manager's: `brew uninstall machine`, or `cargo uninstall machine`
     ");
@@ -156,12 +157,14 @@ fn an_image_is_downloaded_verified_and_kept() {
     exit code 1
     --- stderr
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
+    building the box `bare`, once; machines start from it
     error: failed to download the image `https://mirror.example/i.qcow2`
     caused by: the image `~/.cache/machine/images/HASH.part` is not the expected one
     caused by: its digest is HASH, expected HASH
     hint: name another place with the same bytes in config.toml, below `[images.NAME.ARCH]`:
     location = "https://…"
     digest = "sha256:HASH"
+    hint: go on from there: `machine up hello`
     "#);
     assert_snapshot!(world.effects(), @"
     git who commits
@@ -174,11 +177,13 @@ fn an_image_is_downloaded_verified_and_kept() {
     exit code 1
     --- stderr
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
+    building the box `bare`, once; machines start from it
     error: failed to download the image `https://mirror.example/i.qcow2`
     caused by: `curl --fail --location --proto '=https' --retry 3 --silent --show-error --continue-at - --output ~/.cache/machine/images/HASH.part -- https://mirror.example/i.qcow2` failed: exit status: 22
     caused by: curl: (22) The requested URL returned error: 404
     hint: name another place with the same bytes in config.toml, below `[images.NAME.ARCH]`:
     location = "https://…"
     digest = "sha256:HASH"
+    hint: go on from there: `machine up hello`
     "#);
 }

@@ -9,6 +9,7 @@ use crate::world::World;
 fn a_document_is_the_only_answer_of_json() {
     let world = World::new();
     world.configure(BARE);
+    world.bake("hello");
     assert_snapshot!(world.run(&["up", "hello", "--json"]), @r#"
     exit code 0
     --- stdout
@@ -17,9 +18,9 @@ fn a_document_is_the_only_answer_of_json() {
       "ready": true,
       "phases": [
         {
-          "phase": "image",
-          "detail": "image",
-          "ms": 0
+          "phase": "box",
+          "detail": "bare  cached, built today",
+          "ms": N
         },
         {
           "phase": "create",
@@ -33,7 +34,7 @@ fn a_document_is_the_only_answer_of_json() {
         },
         {
           "phase": "provision",
-          "detail": "4 of 4 steps run",
+          "detail": "1 of 4 steps run",
           "ms": N
         },
         {
@@ -149,19 +150,17 @@ const CLONED: &str =
 fn repositories_are_checked_cloned_and_set_up() {
     let world = World::new();
     world.configure(CLONED);
+    world.bake("blog");
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 0
     --- stderr
     blog  debian-13 · no profiles · 2 cpus · 4 GiB
-    ✓ image     image T s
+    ✓ box       bare  cached, built today T s
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
-      · guest: session helper, apt settings T s
-      · environment: PATH T s
       · git: no identity configured T s
       · apt: git T s
-      · shell: bash T s
-    ✓ provision 5 of 5 steps run T s
+    ✓ provision 2 of 5 steps run T s
     ✓ repos     you/blog → ~/code/blog T s
     ✓ setup     echo installed >>done T s
     ✓ ssh       Host machine-blog T s
@@ -169,7 +168,7 @@ fn repositories_are_checked_cloned_and_set_up() {
     ");
     assert_snapshot!(world.effects(), @r#"
     git who commits
-    limactl --version
+    limactl list
     ssh resolve github.com
     git -c credential.helper= ls-remote --heads -- git@github.com:you/blog.git
     ssh resolve github.com
@@ -182,11 +181,8 @@ fn repositories_are_checked_cloned_and_set_up() {
     ssh open master, agent lent
     ssh ask
     ssh stop steps left over
-    guest step guest
-    guest step environment
     guest step git
     guest step HASH
-    guest step shell
     ssh close master
     ssh open master, agent lent
     ssh session, agent lent: "plain" "" "bash" "-c" "<clone>"
@@ -218,20 +214,18 @@ fn a_clone_is_made_and_set_up_once() {
 fn a_clone_that_fails_leaves_the_rest_to_finish() {
     let world = World::new();
     world.configure("[blog]\nrepos = [\"git@github.com:you/blog.git\"]\n");
+    world.bake("blog");
     world.knob("fail-clone", "");
     assert_snapshot!(world.run(&["up", "blog"]), @"
     exit code 1
     --- stderr
     blog  debian-13 · no profiles · 2 cpus · 4 GiB
-    ✓ image     image T s
+    ✓ box       bare  cached, built today T s
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
-      · guest: session helper, apt settings T s
-      · environment: PATH T s
       · git: no identity configured T s
       · apt: git T s
-      · shell: bash T s
-    ✓ provision 5 of 5 steps run T s
+    ✓ provision 2 of 5 steps run T s
     ✗ repos     you/blog T s
     warning: cloning `git@github.com:you/blog.git` failed: git@github.com: Permission denied (publickey).
     no ssh-agent runs here (SSH_AUTH_SOCK is not set): start one and `ssh-add` your key, then: `machine up blog`
@@ -280,6 +274,7 @@ fn a_refused_repository_stops_before_a_boot() {
 fn an_unreachable_repository_only_warns() {
     let world = World::new();
     world.configure("[blog]\nrepos = [\"https://github.com/you/blog.git\"]\n");
+    world.bake("blog");
     world.knob(
         "fail-ls-remote",
         "fatal: unable to access 'https://github.com/': Could not resolve host: github.com\n",
@@ -289,15 +284,12 @@ fn an_unreachable_repository_only_warns() {
     --- stderr
     warning: `https://github.com/you/blog.git` cannot be reached from here; going on: fatal: unable to access 'https://github.com/': Could not resolve host: github.com
     blog  debian-13 · no profiles · 2 cpus · 4 GiB
-    ✓ image     image T s
+    ✓ box       bare  cached, built today T s
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
-      · guest: session helper, apt settings T s
-      · environment: PATH T s
       · git: no identity configured T s
       · apt: git T s
-      · shell: bash T s
-    ✓ provision 5 of 5 steps run T s
+    ✓ provision 2 of 5 steps run T s
     ✓ repos     you/blog → ~/code/blog T s
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog

@@ -198,6 +198,12 @@ impl World {
         self.finish(&mut self.machine(args))
     }
 
+    /// Builds the box of a project's stack, so that what follows is about the machine alone.
+    pub fn bake(&self, project: &str) {
+        self.must(&["box", "bake", project]);
+        self.log_taken();
+    }
+
     /// Runs `machine`, which must succeed.
     pub fn must(&self, args: &[&str]) -> Outcome {
         let outcome = self.run(args);

@@ -1,0 +1,18 @@
+//! The cache of boxes: sealed disk images with the tools of a stack in them, good for every project that wants them.
+//!
+//! Enters: a stack as values, the disk of a machine that was sealed and stopped. Leaves: boxes that are whole, or none.
+//! Boots nothing and knows no `limactl`: which machine makes a box is decided in `plan`.
+
+mod archive;
+mod digest;
+mod file;
+mod level;
+mod manifest;
+mod staging;
+mod store;
+
+pub use archive::{Archive, pack_command, save};
+pub use level::{Foundation, Level, disk_class};
+pub use manifest::{FileNote, KernelNote, Manifest};
+pub use staging::Staging;
+pub use store::{CachedBox, Found, Store};

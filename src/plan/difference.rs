@@ -1,0 +1,244 @@
+//! What a machine is made of against what the configuration says now; pure.
+//!
+//! Enters: what was remembered of a machine, a goal. Leaves: the differences, each with what it takes to apply it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::Goal;
+use crate::model::ByteSize;
+use crate::record::{Built, BuiltLayer, MachineRecord};
+
+/// What it takes to apply a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// It counts already, or concerns new machines only.
+    Nothing,
+    /// It counts from the next start.
+    Restart,
+    /// The next `up` does it.
+    Reprovision,
+    /// Only a fresh machine has it.
+    Rebuild,
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Restart => "restart",
+            Self::Reprovision => "re-provision",
+            Self::Rebuild => "rebuild",
+        })
+    }
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// A key, or a profile.
+    pub what: String,
+    /// What is different about it.
+    pub detail: String,
+    /// What it takes.
+    pub needs: Needs,
+}
+
+/// Lists the differences, in the order of the configuration.
+pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
+    // A record of an earlier version, or a rebuilt one, does not know.
+    let Some(built) = &record.built else { return vec![unknown()] };
+    let mut all = Vec::new();
+    let mut add = |what: &str, detail: String, needs| {
+        all.push(Difference { what: what.into(), detail, needs });
+    };
+    if !built.image.is_empty() && built.image != goal.image_name {
+        add("image", format!("{} → {}", built.image, goal.image_name), Needs::Rebuild);
+    }
+    for (what, has, wants) in sizes(record, built, goal) {
+        if has != wants {
+            add(what, format!("{has} → {wants}"), Needs::Restart);
+        }
+    }
+    for layer in &goal.layers {
+        let has = built.layers.iter().find(|has| has.name == layer.name);
+        let steps: Vec<(String, String)> =
+            layer.steps.iter().map(|step| (step.name.clone(), step.stamp.clone())).collect();
+        if let Some(detail) = changed_steps(has, &steps) {
+            add(&layer.name, detail, Needs::Reprovision);
+        }
+    }
+    let removed = still_there(built, goal);
+    if !removed.is_empty() {
+        add("removed", format!("{}: no longer listed, still installed", removed.join(", ")), Needs::Rebuild);
+    }
+    if let Some(detail) = changed_names(&built.env, &goal.env) {
+        add("env", detail, Needs::Reprovision);
+    }
+    let newer = built.box_key.as_ref().zip(goal.levels.last()).filter(|(has, level)| **has != level.key);
+    if let Some((_, level)) = newer.filter(|_| all.is_empty()) {
+        let detail = format!("a new machine would start from another `{}`", level.name);
+        all.push(Difference { what: "box".into(), detail, needs: Needs::Nothing });
+    }
+    all
+}
+
+fn unknown() -> Difference {
+    let detail = "it is not known what this machine was made from; `up` finds out".to_string();
+    Difference { what: "record".into(), detail, needs: Needs::Reprovision }
+}
+
+fn sizes(record: &MachineRecord, built: &Built, goal: &Goal) -> [(&'static str, String, String); 3] {
+    let human = |bytes: u64| ByteSize::from_bytes(bytes).human();
+    [
+        ("cpus", built.cpus.to_string(), goal.cpus.to_string()),
+        ("memory", human(built.memory_bytes), goal.memory.human()),
+        ("disk", human(record.disk_bytes), goal.disk.human()),
+    ]
+}
+
+/// Which steps of a profile would run; `None` when none.
+fn changed_steps(has: Option<&BuiltLayer>, wants: &[(String, String)]) -> Option<String> {
+    let done: BTreeSet<&String> = has.iter().flat_map(|has| &has.steps).map(|(_, stamp)| stamp).collect();
+    let missing: Vec<&str> =
+        wants.iter().filter(|(_, stamp)| !done.contains(stamp)).map(|(name, _)| name.as_str()).collect();
+    match (missing.is_empty(), has) {
+        (true, _) => None,
+        (false, None) => Some("new".into()),
+        (false, Some(_)) => Some(missing.join("; ")),
+    }
+}
+
+/// What was installed at some time and is not wanted any more.
+pub(super) fn still_there(built: &Built, goal: &Goal) -> Vec<String> {
+    let wanted: BTreeSet<&String> = goal.layers.iter().flat_map(|layer| &layer.items).collect();
+    let installed = built.layers.iter().flat_map(|layer| &layer.items).chain(&built.left);
+    let left: BTreeSet<&String> = installed.filter(|item| !wanted.contains(item)).collect();
+    left.into_iter().cloned().collect()
+}
+
+/// `+NEW, -GONE, CHANGED`; `None` when both are the same. Values are the project's business.
+fn changed_names(has: &BTreeMap<String, String>, wants: &BTreeMap<String, String>) -> Option<String> {
+    let names: BTreeSet<&String> = has.keys().chain(wants.keys()).collect();
+    let changed = names.into_iter().filter_map(|name| match (has.get(name), wants.get(name)) {
+        (None, Some(_)) => Some(format!("+{name}")),
+        (Some(_), None) => Some(format!("-{name}")),
+        (has, wants) if has != wants => Some(name.clone()),
+        _ => None,
+    });
+    let changed: Vec<String> = changed.collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::{Layer, Stack};
+    use crate::model::{Arch, ImageSource, Profile, Setup};
+    use crate::plan::BoxUse;
+
+    fn layers(packages: &[&str]) -> Vec<Layer> {
+        let apt = packages.iter().map(ToString::to_string).collect();
+        let profiles = [Profile { name: "python".parse().ok(), apt, ..Profile::default() }];
+        Stack { profiles: &profiles, ca_certs: &BTreeMap::new(), arch: Arch::Amd64 }.layers()
+    }
+
+    fn goal(packages: &[&str]) -> Goal {
+        Goal {
+            name: "blog".parse().expect("a name"),
+            config_file: "/c".into(),
+            in_repository: false,
+            cpus: 2,
+            memory: ByteSize::from_gib(4),
+            disk: ByteSize::from_gib(40),
+            image: ImageSource { location: "/i".into(), digest: None, kernel: None },
+            image_name: "debian-13".into(),
+            levels: Vec::new(),
+            bakes: None,
+            box_use: BoxUse::Cached,
+            box_disk: ByteSize::from_gib(16),
+            max_age_days: 30,
+            has_ca_certs: false,
+            headline: String::new(),
+            steps: Vec::new(),
+            layers: layers(packages),
+            env: BTreeMap::new(),
+            starts_with_base: false,
+            again: String::new(),
+            repos: Vec::new(),
+            git_hosts: Vec::new(),
+            setup: Setup::None,
+            forward_agent: false,
+        }
+    }
+
+    fn record(packages: &[&str]) -> MachineRecord {
+        let layers = layers(packages);
+        let built = Built {
+            image: "debian-13".into(),
+            layers: layers
+                .iter()
+                .map(|layer| BuiltLayer {
+                    name: layer.name.clone(),
+                    steps: layer.steps.iter().map(|step| (step.name.clone(), step.stamp.clone())).collect(),
+                    items: layer.items.clone(),
+                })
+                .collect(),
+            cpus: 2,
+            memory_bytes: 4 << 30,
+            ..Built::default()
+        };
+        MachineRecord { built: Some(built), disk_bytes: 40 << 30, ..MachineRecord::blank("blog") }
+    }
+
+    fn shown(record: &MachineRecord, goal: &Goal) -> Vec<String> {
+        let all = differences(record, goal).into_iter();
+        all.map(|one| format!("{}: {}: {}", one.what, one.detail, one.needs)).collect()
+    }
+
+    #[test]
+    fn nothing_changed_is_no_difference() {
+        assert_eq!(shown(&record(&["python3"]), &goal(&["python3"])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_kind_says_what_it_takes() {
+        let wants = Goal {
+            cpus: 4,
+            memory: ByteSize::from_gib(6),
+            disk: ByteSize::from_gib(60),
+            image_name: "ubuntu-24.04".into(),
+            env: [("A".to_string(), "1".to_string())].into(),
+            ..goal(&["python3"])
+        };
+        let expected = [
+            "image: debian-13 → ubuntu-24.04: rebuild",
+            "cpus: 2 → 4: restart",
+            "memory: 4 GiB → 6 GiB: restart",
+            "disk: 40 GiB → 60 GiB: restart",
+            "env: +A: re-provision",
+        ];
+        assert_eq!(shown(&record(&["python3"]), &wants), expected);
+    }
+
+    #[test]
+    fn an_added_package_is_installed_and_a_removed_one_stays() {
+        let added = shown(&record(&["python3"]), &goal(&["python3", "jq"]));
+        assert_eq!(added, ["python: apt: python3, jq: re-provision"]);
+        let removed = shown(&record(&["python3", "jq"]), &goal(&["python3"]));
+        let expected = [
+            "python: apt: python3: re-provision",
+            "removed: apt jq: no longer listed, still installed: rebuild",
+        ];
+        assert_eq!(removed, expected);
+    }
+
+    #[test]
+    fn what_stayed_is_remembered_until_it_is_wanted_again() {
+        let mut record = record(&["python3"]);
+        record.built.get_or_insert_default().left = vec!["apt jq".into()];
+        assert_eq!(shown(&record, &goal(&["python3"])).len(), 1);
+        let again = shown(&record, &goal(&["python3", "jq"]));
+        assert_eq!(again, ["python: apt: python3, jq: re-provision"]);
+    }
+}

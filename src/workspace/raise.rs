@@ -1,0 +1,75 @@
+//! Brings one project to ready and says what came of it: the heart of `up`, and the second half of `rebuild`.
+//!
+//! Enters: a project, under its lock. Leaves: an exit code and the document of `--json`.
+
+use std::time::{Duration, Instant};
+
+use super::goal::{build_goal, complete_goal};
+use super::select::{Workspace, site};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::model::Project;
+use crate::plan::{BoxUse, Goal, Hooks, Outcome, Reporter, execute};
+use crate::record::MachineRecord;
+use crate::ui;
+
+/// What a project is to be, as far as it can be known without asking ssh.
+///
+/// # Errors
+/// As [`build_goal`].
+pub fn goal_of(context: &Context, workspace: &Workspace, project: &Project, box_use: BoxUse) -> Result<Goal> {
+    let recorded = MachineRecord::load(&context.layout, project.name.as_str()).ok().flatten();
+    let git_hosts = recorded.map(|record| record.git_hosts).unwrap_or_default();
+    build_goal(context, workspace, project, git_hosts, box_use)
+}
+
+/// Brings it to its goal. The caller holds the project's lock; `started` is when its command began.
+///
+/// # Errors
+/// At the first phase that fails; with `--json`, the document has been printed then.
+pub fn raise(
+    context: &Context,
+    workspace: &Workspace,
+    project: &Project,
+    goal: Goal,
+    started: Instant,
+) -> Result<(u8, serde_json::Value)> {
+    let name = project.name.as_str();
+    let say = |text: &str| context.ui.say(text);
+    let site = site(context, &workspace.computer, &say);
+    let confirm = |question: &str| context.ui.confirm(question, true);
+    let complete =
+        |goal, record: Option<&MachineRecord>| complete_goal(context, workspace, project, goal, record);
+    let mut reporter = Reporter::new(&context.ui);
+    let outcome = execute(&site, goal, &mut reporter, &Hooks { confirm: &confirm, complete: &complete });
+    let took = started.elapsed();
+    let outcome = outcome.map_err(|failure| with_document(context, &reporter, name, took, failure))?;
+    say(&describe(outcome, name, took));
+    Ok((u8::from(reporter.has_problems()), reporter.document(name, took.as_millis())))
+}
+
+fn describe(outcome: Outcome, name: &str, took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    match outcome {
+        Outcome::WasReady => format!("{name} is ready.   machine ssh {name}"),
+        Outcome::Ready => format!("Ready in {seconds:.1} s.   machine ssh {name}   ·   ssh machine-{name}"),
+        Outcome::Incomplete => format!("{name} is up, but something is missing: see the warnings above."),
+    }
+}
+
+/// With `--json`, a failure is an answer too: what was done before it, and its sentence.
+fn with_document(
+    context: &Context,
+    reporter: &Reporter,
+    name: &str,
+    took: Duration,
+    failure: Failure,
+) -> Failure {
+    if context.options.json {
+        let mut document = reporter.document(name, took.as_millis());
+        document["ready"] = false.into();
+        document["error"] = format!("{:#}", failure.error).into();
+        ui::answer_json(&document);
+    }
+    failure
+}
