@@ -6,7 +6,8 @@ use insta::assert_snapshot;
 use sha2::{Digest, Sha256};
 
 use crate::first_up::BARE;
-use crate::world::World;
+use crate::outcome::Outcome;
+use crate::world::{World, skip, wait_until};
 
 fn configured() -> World {
     let world = World::new();
@@ -146,21 +147,23 @@ fn a_failed_build_goes_on_where_it_stopped() {
 
 #[test]
 fn a_build_that_was_killed_is_no_box_and_goes_on() {
-    let world = configured();
-    world.knob("hang-seal", "");
-    let running = world.start(&mut world.machine(&["up", "hello"]));
-    world.wait_for("hang-seal");
-    running.kill();
-    running.wait();
-    world.release("hang-seal");
-    assert_snapshot!(world.run(&["box", "list"]), @"
-    exit code 0
-    --- stdout
-    BOX         KEY            IMAGE  SIZE  BUILT  LAST USED
-    unfinished  bake-ID  -      -     -      -
-    ");
-    world.must(&["up", "hello"]);
-    assert_eq!(boxes(&world).len(), 1);
+    for knob in ["pause-create-late", "pause-guest", "hang-seal"] {
+        let world = configured();
+        world.knob(knob, "");
+        let running = world.start(&mut world.machine(&["up", "hello"]));
+        world.wait_for(knob);
+        running.kill();
+        running.wait();
+        world.release(knob);
+        // An orphaned limactl may still be at work; it is not ours to end.
+        wait_until("it has ended", || world.tree().contains("/disk "));
+        let listed = world.must(&["box", "list", "--json"]).stdout;
+        assert!(listed.contains("\"state\": \"unfinished\"") && !listed.contains("\"whole\""), "{listed}");
+        world.must(&["up", "hello"]);
+        assert_eq!(boxes(&world).len(), 1, "{knob}");
+        let tree = world.tree();
+        assert!(!tree.contains("lima/bake-") && !tree.contains("machines/bake-"), "{knob}\n{tree}");
+    }
 }
 
 #[test]
@@ -341,5 +344,56 @@ fn rebuild_makes_a_fresh_machine_once_no_work_is_lost() {
     exit code 0
     --- stderr
     `hello` is what its configuration says
+    ");
+}
+
+/// Runs a shell line as somebody who may mount, in a namespace of its own; none where the system forbids that.
+fn in_a_namespace(world: &World, line: &str) -> Option<Outcome> {
+    let unshare = |line: &str| {
+        let mut command = world.command("unshare");
+        command.args(["--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-c", line]);
+        command
+    };
+    let may = unshare("mount -t tmpfs tmpfs /mnt").status().is_ok_and(|status| status.success());
+    if !may {
+        skip("nobody but root may mount here");
+    }
+    may.then(|| world.finish(&mut unshare(line)))
+}
+
+#[test]
+fn a_full_disk_is_said_with_its_numbers_and_old_boxes_stay() {
+    let world = World::new();
+    world.configure("[small]\n[large]\nprofiles = [\"go\"]\n");
+    world.make_folder(&world.home(".cache/machine"));
+    let line = "mount -t tmpfs -o size=2m tmpfs ~/.cache/machine && machine -q box bake small && \
+        touch ../play/knobs/large-disk && machine box bake large; echo code $?; machine box list";
+    let Some(outcome) = in_a_namespace(&world, line) else { return };
+    assert_snapshot!(outcome, @"
+    exit code 0
+    --- stdout
+    code 1
+    BOX         KEY            IMAGE            SIZE      BUILT  LAST USED
+    bare        ID       debian-13 amd64  0.01 MiB  today  today
+    unfinished  bake-ID  -                -         -      -
+    --- stderr
+    building the box `go`, once; machines start from it
+    ✓ image     image T s
+    ✓ create    disk up to 16 GiB T s
+    ✓ boot      ssh ready T s
+      · guest: session helper, apt settings T s
+      · environment: PATH T s
+      · shell: bash T s
+      · apt: python3-pip, unzip T s
+      · go: install.sh T s
+      · go: setup.sh T s
+      · go: 3 checks T s
+    ✓ provision 7 of 7 steps run T s
+    ✓ seal      2 packages T s
+    ✓ stop      shut down, disk clean T s
+    the machine that builds it is kept, stopped
+    error: the box takes 2.86 MiB, and `~/.cache/machine/boxes/.new-HASH` has 1.96 MiB left
+    hint: make room there, such as by `machine box prune`, then run the command again
+    hint: go on from there: `machine box bake large`
     ");
 }

@@ -53,7 +53,7 @@ import json, sys
 text = sys.argv[1]
 document = json.loads(text[text.index("{"):])
 names = [phase["phase"] for phase in document["phases"]]
-assert names[:4] == ["image", "create", "boot", "provision"], names
+assert names[:4] == ["box", "create", "boot", "provision"], names
 assert names.count("repos") == 2 and "setup" in names and names[-1] == "ssh", names
 assert document["ready"] and document["problems"] == [], document
 assert all(isinstance(phase["ms"], int) for phase in document["phases"])
@@ -169,7 +169,6 @@ failing_step() {
   local before
   before=$(stamps | grep -c .)
   printf '#!/bin/bash\necho about to fail\ntest -e /opt/mended\n' >"$config/install.sh"
-  provision '"jq", "rsync"' 'script = "install.sh"'
   expect 1 "$machine" up blog
   contains 'the step `provision.toml: install.sh` failed in the guest'
   contains 'about to fail'
@@ -181,13 +180,12 @@ failing_step() {
 }
 
 interrupted_provisioning() {
-  printf '#!/bin/bash\ntouch /opt/began\n[ -e /opt/go ] || sleep 600\n' >"$config/install.sh"
-  provision '"jq", "rsync"' 'script = "install.sh"'
+  printf '#!/bin/bash\ntouch /opt/began-again\n[ -e /opt/go-again ] || sleep 600\n' >"$config/install.sh"
   local pid status=0 begin end
   "$machine" up blog >"$home/interrupted" 2>&1 &
   pid=$!
   local tries=0
-  until quiet_ssh 'test -e /opt/began' 2>/dev/null; do
+  until quiet_ssh 'test -e /opt/began-again' 2>/dev/null; do
     tries=$((tries + 1))
     [ "$tries" -lt 60 ]
     sleep 1
@@ -200,7 +198,7 @@ interrupted_provisioning() {
   same "$status" 130
   [ $(((end - begin) / 1000000)) -lt 2000 ]
   same "$(quiet_ssh "systemctl list-units --no-legend --state=active 'machine-step-*' | wc -l")" 0
-  quiet_ssh 'sudo touch /opt/go'
+  quiet_ssh 'sudo touch /opt/go-again'
   expect 0 "$machine" up blog
   contains '1 of '
 }
@@ -347,7 +345,7 @@ base_profile() {
   : >"$config/provision.toml"
   expect 0 "$machine" up whole
   contains 'it happens once'
-  contains 'checks:'
+  contains 'base: '
   local tool
   for tool in claude codex opencode aider node docker uv; do
     expect 0 "$machine" run whole -- "$tool" --version

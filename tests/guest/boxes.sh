@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# The checks of boxes: built once, sealed, nothing of one machine in another.
+# shellcheck disable=SC2154 # machine, home, data, config and output are set by the suite.
+# shellcheck disable=SC2016 # What stands in single quotes is for the guest, or shown to the reader.
+
+box_folders() { find "$home/.cache/machine/boxes" -mindepth 1 -maxdepth 1 -name '[0-9a-f]*'; }
+
+# Runs before any other: Ctrl-C in the middle of the machine that builds the first box.
+interrupted_bake() {
+  printf '#!/bin/bash\ntouch /opt/began\n[ -e /opt/go ] || sleep 600\n' >"$config/install.sh"
+  provision '"jq", "rsync"' 'script = "install.sh"'
+  local pid status=0 begin end
+  "$machine" up blog >"$home/interrupted" 2>&1 &
+  pid=$!
+  until quiet_ssh 'test -e /opt/began' 2>/dev/null; do
+    kill -0 "$pid"
+    sleep 2
+  done
+  begin=$(date +%s%N)
+  kill -INT "$pid"
+  wait "$pid" || status=$?
+  end=$(date +%s%N)
+  cat "$home/interrupted"
+  same "$status" 130
+  [ $(((end - begin) / 1000000)) -lt 2000 ]
+  same "$(box_folders)" ''
+  output=$("$machine" box list)
+  contains 'unfinished'
+  quiet_ssh 'sudo touch /opt/go'
+}
+
+# The whole road; the box goes on at the step that was cut off.
+box_goes_on_where_it_stopped() {
+  expect 0 "$machine" box bake blog
+  contains '1 of '
+  same "$(box_folders | wc -l)" 1
+  same "$(processes)" ''
+  expect 0 "$machine" box bake blog
+  contains 'cached'
+}
+
+# Identity of a guest, as words.
+identity_of() {
+  "$machine" run "$1" -- sh -c 'cat /etc/machine-id /etc/hostname /etc/machine/ssh_host_ed25519_key.pub 2>/dev/null
+    sudo sha256sum /etc/machine/ssh_host_ed25519_key /var/lib/systemd/random-seed 2>/dev/null | cut -c1-64
+    cat /proc/sys/kernel/random/boot_id; ip -o link show | grep -o "link/ether [^ ]*"'
+}
+
+second_machine() {
+  printf '\n[two]\nmemory = "2GiB"\ndisk = "8GiB"\n' >>"$config/projects.toml"
+  expect 0 "$machine" up two
+  contains 'cached'
+  lacks 'building the box'
+  local one two
+  one=$(identity_of blog) two=$(identity_of two)
+  printf '%s\n--\n%s\n' "$one" "$two"
+  same "$(printf '%s\n%s\n' "$one" "$two" | sort | uniq -d)" ''
+  [ "$(wc -l <<<"$one")" -ge 5 ]
+  same "$("$machine" run two -- hostname)" lima-two
+  same "$("$machine" run two -- sh -c 'systemctl is-active cloud-init.service || true')" inactive
+  # The disk grew to what the project wants, on a filesystem that fills it.
+  [ "$("$machine" run two -- df --output=size -BM / | tail -n 1 | tr -dc 0-9)" -gt 7000 ]
+  same "$("$machine" run two -- systemctl is-system-running --wait)" running
+  expect 0 "$machine" destroy two --yes
+  sed -i '/^\[two\]/,$d' "$config/projects.toml"
+}
+
+# Looks into the box itself: nothing of the machine that built it, of its network, its time or the host.
+box_holds_nothing() {
+  local disk file word
+  disk=$(box_folders)/disk
+  look() { PATH=$PATH:/usr/sbin:/sbin debugfs -R "$1" "$disk" 2>&1; }
+  same "$(look 'cat /etc/machine-id' | grep -c '^[0-9a-f]\{32\}')" 0
+  for file in /etc/ssh/ssh_host_ed25519_key /etc/machine/ssh_host_ed25519_key /root/.ssh/authorized_keys \
+    /home/dev/.ssh/authorized_keys /home/dev/.bash_history /root/.bash_history /var/lib/systemd/random-seed \
+    /var/lib/cloud/instance /var/lib/dhcp/dhclient.leases /var/log/cloud-init.log /var/log/cloud-init-output.log; do
+    output=$(look "stat $file")
+    contains 'File not found'
+  done
+  output=$(look 'ls -p /var/log/journal')
+  same "$(grep -c '^/[0-9]*/[0-9]*/[0-9]*/[0-9]*/[0-9a-f]\{32\}/' <<<"$output")" 0
+  for word in "$home" "$CANARY_VARIABLE" "$(cut -d' ' -f2 "$data/lima/_config/user.pub")"; do
+    if grep -qaF -- "$word" "$disk"; then
+      echo "found in the box: $word"
+      return 1
+    fi
+  done
+}
+
+damaged_box() {
+  local box
+  box=$(box_folders)
+  cp "$box/vmlinuz" "$home/vmlinuz"
+  printf x >>"$box/vmlinuz"
+  output=$("$machine" box list)
+  contains damaged
+  cp "$home/vmlinuz" "$box/vmlinuz"
+  output=$("$machine" box list)
+  lacks damaged
+}
