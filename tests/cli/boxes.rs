@@ -205,6 +205,23 @@ fn refresh_builds_the_box_anew() {
 }
 
 #[test]
+fn an_old_box_is_told_and_used() {
+    let world = configured();
+    world.bake("hello");
+    let path = boxes(&world)[0].join("box.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+    let created = manifest["created"].as_u64().expect("a time");
+    manifest["created"] = (created - 40 * 86_400).into();
+    fs::write(&path, manifest.to_string()).expect("written");
+    let outcome = world.must(&["up", "hello"]);
+    assert!(outcome.stderr.contains("✓ box       bare  cached, 40 days old"), "{outcome}");
+    let told = "the box `bare` is 40 days old; newer packages: `machine box bake --refresh`";
+    assert!(outcome.stderr.contains(told), "{outcome}");
+    assert_eq!(creates(&world).len(), 1);
+}
+
+#[test]
 fn machines_go_on_without_the_cache() {
     let world = configured();
     world.must(&["up", "hello"]);
@@ -265,86 +282,6 @@ fn a_box_is_carried_to_another_computer() {
     let damaged = world.run(&["box", "load", &saved_arg, "--digest", &digest]);
     assert_eq!(damaged.code, 1, "{damaged}");
     assert!(damaged.stderr.contains("is damaged"), "{damaged}");
-}
-
-fn a_machine_with_less_to_have() -> World {
-    let world = World::new();
-    world.write(".config/machine/projects.toml", "[hello]\n");
-    world.write(".config/machine/provision.toml", "base = false\napt = [\"jq\", \"tree\"]\n");
-    world.must(&["up", "hello"]);
-    world.write(".config/machine/projects.toml", "[hello]\ncpus = 1\nenv = { A = \"1\" }\n");
-    world.write(".config/machine/provision.toml", "base = false\napt = [\"jq\"]\n");
-    world
-}
-
-#[test]
-fn diff_and_up_tell_what_only_a_fresh_machine_has() {
-    let world = a_machine_with_less_to_have();
-    assert_snapshot!(world.run(&["diff", "hello"]), @"
-    exit code 0
-    --- stdout
-    WHAT            DIFFERENCE                                   NEEDS
-    cpus            2 → 1                                        restart
-    provision.toml  apt: jq                                      re-provision
-    removed         apt tree: no longer listed, still installed  rebuild
-    env             +A                                           re-provision
-    --- stderr
-    apply: `machine down hello && machine up hello`
-    apply all: `machine rebuild hello`
-    ");
-    assert_snapshot!(world.run(&["up", "hello"]), @"
-    exit code 0
-    --- stderr
-    hello  debian-13 · no profiles · 1 cpu · 4 GiB
-    ✓ boot      was running T s
-      · environment: PATH, +1 T s
-      · apt: jq T s
-    ✓ provision 2 of 5 steps run T s
-    ✓ ssh       Host machine-hello T s
-    the new size counts from the next start on: `machine down hello && machine up hello`
-    only a fresh machine would have: removed (apt tree: no longer listed, still installed); to make one: `machine rebuild hello`
-    Ready in T s.   machine ssh hello   ·   ssh machine-hello
-    ");
-    assert_snapshot!(world.run(&["diff", "hello"]), @"
-    exit code 0
-    --- stdout
-    WHAT     DIFFERENCE                                   NEEDS
-    cpus     2 → 1                                        restart
-    removed  apt tree: no longer listed, still installed  rebuild
-    --- stderr
-    apply: `machine down hello && machine up hello`
-    apply all: `machine rebuild hello`
-    ");
-}
-
-#[test]
-fn rebuild_makes_a_fresh_machine_once_no_work_is_lost() {
-    let world = a_machine_with_less_to_have();
-    world.bake("hello");
-    let refused = world.run(&["rebuild", "hello"]);
-    assert_eq!(refused.code, 3, "{refused}");
-    assert_snapshot!(world.run(&["rebuild", "hello", "--yes"]), @"
-    exit code 0
-    --- stderr
-    ✓ box       provision.toml  cached, built today T s
-    ✓ look      0 repositories looked at T s
-    ✓ look      0 repositories looked at T s
-    ✓ destroy   the old `hello` is gone T s
-    hello  debian-13 · no profiles · 1 cpu · 4 GiB
-    ✓ box       provision.toml  cached, built today T s
-    ✓ create    disk up to 40 GiB T s
-    ✓ boot      ssh ready T s
-      · environment: PATH, +1 T s
-      · git: no identity configured T s
-    ✓ provision 2 of 5 steps run T s
-    ✓ ssh       Host machine-hello T s
-    Ready in T s.   machine ssh hello   ·   ssh machine-hello
-    ");
-    assert_snapshot!(world.run(&["diff", "hello"]), @"
-    exit code 0
-    --- stderr
-    `hello` is what its configuration says
-    ");
 }
 
 /// Runs a shell line as somebody who may mount, in a namespace of its own; none where the system forbids that.

@@ -26,6 +26,7 @@ mod list;
 mod mask;
 mod outcome;
 mod profiles;
+mod rebuild;
 mod register;
 mod sessions;
 mod setup;
