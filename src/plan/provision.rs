@@ -31,7 +31,7 @@ pub(super) fn provision(work: &Work, seen: &Observation, reporter: &mut Reporter
     }
     if work.is_fresh() && work.installs_base() {
         phase.note(
-            "the first provisioning takes about 4 minutes, 15 under software emulation; it happens once",
+            "the first provisioning takes some minutes, a quarter of an hour under software emulation; it happens once",
         );
     }
     let road = work.road();

@@ -20,7 +20,7 @@ fn the_first_command_a_newcomer_types_works() {
     ✓ image     image T s
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
-      · the first provisioning takes about 4 minutes, 15 under software emulation; it happens once
+      · the first provisioning takes some minutes, a quarter of an hour under software emulation; it happens once
       · guest: session helper, apt settings T s
       · environment: PATH, +1 T s
       · shell: bash T s
