@@ -31,7 +31,7 @@ pub(super) const BUNDLED: &[Bundled] = &[
     bundled!("cypress": "profile.toml"),
     bundled!("supabase-fly": "profile.toml", "setup.sh"),
     bundled!("python": "profile.toml"),
-    bundled!("rust": "profile.toml", "install.sh"),
+    bundled!("rust": "profile.toml", "install.sh", "setup.sh"),
     bundled!("go": "profile.toml", "install.sh", "setup.sh", "pins.txt"),
 ];
 
