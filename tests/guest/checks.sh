@@ -339,16 +339,3 @@ other_shells() {
     same "$(host_ssh 'printenv GREETING')" "$("$machine" run blog -- printenv GREETING)"
   done
 }
-
-base_profile() {
-  printf '[whole]\nmemory = "4GiB"\ndisk = "20GiB"\n' >"$config/projects.toml"
-  : >"$config/provision.toml"
-  expect 0 "$machine" up whole
-  contains 'it happens once'
-  contains 'base: '
-  local tool
-  for tool in claude codex opencode aider node docker uv; do
-    expect 0 "$machine" run whole -- "$tool" --version
-  done
-  expect 0 "$machine" run whole -- docker info
-}
