@@ -28,10 +28,11 @@ pub(super) const PROFILE: Schema = Schema {
         "script",
         "user_script",
         "check",
+        "max_age",
         "apt_repo",
         "download",
     ],
-    later: &["max_age"],
+    later: &[],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("base", "provision.toml"),
@@ -64,6 +65,7 @@ pub(super) const PROVISION: Schema = Schema {
         "script",
         "user_script",
         "check",
+        "max_age",
         "apt_repo",
         "download",
         "image",
@@ -111,6 +113,7 @@ pub(super) fn read_keys(profile: &mut Profile, table: &Table<'_>, beside: &Besid
             "script" => profile.script = read_script(&value, beside, walk),
             "user_script" => profile.user_script = read_script(&value, beside, walk),
             "check" => profile.check = value.texts("a shell line", is_shell_line, walk),
+            "max_age" => profile.max_age = value.parse("a number of days, such as `30d`", walk),
             "apt_repo" => profile.apt_repos = read_apt_repos(&value, beside, walk),
             "download" => profile.downloads = read_downloads(&value, walk),
             _ => {}

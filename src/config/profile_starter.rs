@@ -16,6 +16,7 @@ description = "What is in it"
 #script = "install.sh"        # a file beside this one, run by root; starts with `#!`, must bear to be run twice
 #user_script = "setup.sh"     # the same, by the login user, after all the others
 #check = ["psql --version"]   # shell lines of the login user that must succeed at the end
+#max_age = "30d"              # when a box with this in it is called old; the smallest one of a stack counts
 
 # A signed apt repository; its public key is a file beside this one and never fetched.
 #[[apt_repo]]

@@ -46,6 +46,7 @@ fn every_key(sum: &str) -> String {
     script = "install.sh"
     user_script = "setup.sh"
     check = ["go version"]
+    max_age = "90d"
     [[apt_repo]]
     name = "github-cli"
     uri = "https://example.com/packages"
@@ -88,6 +89,7 @@ fn every_key_is_read() {
         (1, 3, 3, 4)
     );
     assert_eq!((profile.path, profile.check), (vec!["/usr/local/go/bin".into()], vec!["go version".into()]));
+    assert_eq!(profile.max_age, Some("90d".parse().unwrap()));
     assert_eq!(profile.script.unwrap().text, "#!/usr/bin/env bash\n");
     assert_eq!(profile.user_script.unwrap().name, "setup.sh");
     assert_eq!(profile.apt_repos[0].key, KEY.as_bytes());
@@ -159,7 +161,7 @@ fn packages() {
 #[test]
 fn keys_paths_and_lines() {
     assert_snapshot!(faults(
-        "description = \"a\\nb\"\nrequires = [\"Base\"]\npath = [\"bin\", \"/a:/b\", \"/a/../b\"]\ncheck = [\"\"]\n\
+        "description = \"a\\nb\"\nrequires = [\"Base\"]\npath = [\"bin\", \"/a:/b\", \"/a/../b\"]\ncheck = [\"\"]\nmax_age = \"soon\"\n\
          memory = \"4GiB\"\nimage = \"debian-13\"\nscripts = \"x\"\nenv = { PATH = \"/x\" }\n",
         &[],
     ), @r#"
@@ -181,17 +183,20 @@ fn keys_paths_and_lines() {
     error: profile.toml:4:10: check[0]: expected a shell line, got ``
       4 | check = [""]
         |          ^^
-    error: profile.toml:5:1: `memory` belongs in projects.toml
-      5 | memory = "4GiB"
+    error: profile.toml:5:11: max_age: expected days, `1d` to `3650d`, such as `30d`, got `soon`
+      5 | max_age = "soon"
+        |           ^^^^^^
+    error: profile.toml:6:1: `memory` belongs in projects.toml
+      6 | memory = "4GiB"
         | ^^^^^^
-    error: profile.toml:6:1: `image` belongs in projects.toml or provision.toml
-      6 | image = "debian-13"
+    error: profile.toml:7:1: `image` belongs in projects.toml or provision.toml
+      7 | image = "debian-13"
         | ^^^^^
-    error: profile.toml:7:1: unknown key `scripts`; did you mean `script`?
-      7 | scripts = "x"
+    error: profile.toml:8:1: unknown key `scripts`; did you mean `script`?
+      8 | scripts = "x"
         | ^^^^^^^
-    error: profile.toml:8:9: env: `PATH` is put together by `machine`; use `path` in provision.toml
-      8 | env = { PATH = "/x" }
+    error: profile.toml:9:9: env: `PATH` is put together by `machine`; use `path` in provision.toml
+      9 | env = { PATH = "/x" }
         |         ^^^^
     hint: edit `DIR/profile.toml`
     "#);

@@ -175,7 +175,7 @@ fn provision_toml_has_image_and_base() {
     assert_eq!(provision.profile.script.unwrap().text, "#!/bin/sh\n");
     folder.put(
         "provision.toml",
-        "cpus = 4\nimage = \"debian-12\"\nbase = \"no\"\nmax_age = \"30d\"\nname = \"x\"\n",
+        "cpus = 4\nimage = \"debian-12\"\nbase = \"no\"\nmax_age = \"30\"\nname = \"x\"\n",
     );
     assert_snapshot!(report(&load_provision(&folder.folder).unwrap_err(), folder.dir.path()), @r#"
     error: provision.toml:1:1: `cpus` belongs in projects.toml
@@ -187,13 +187,13 @@ fn provision_toml_has_image_and_base() {
     error: provision.toml:3:8: base: expected `true` or `false`, got `"no"`
       3 | base = "no"
         |        ^^^^
-    error: provision.toml:4:1: `max_age` is not available in this version
-      4 | max_age = "30d"
-        | ^^^^^^^
+    error: provision.toml:4:11: max_age: expected days, `1d` to `3650d`, such as `30d`, got `30`
+      4 | max_age = "30"
+        |           ^^^^
     error: provision.toml:5:1: unknown key `name`
       5 | name = "x"
         | ^^^^
-    hint: provision.toml has the keys description, requires, apt, npm, uv, path, env, script, user_script, check, apt_repo, download, image, base
+    hint: provision.toml has the keys description, requires, apt, npm, uv, path, env, script, user_script, check, max_age, apt_repo, download, image, base
     hint: edit `DIR/provision.toml`
     "#);
 }

@@ -83,6 +83,9 @@ const PROVISION: &str = r#"# What every project beside this file gets, after its
 # Shell lines that must succeed at the end. Default: none.
 #check = ["psql --version"]
 
+# After how many days a box with this in it is called old; the smallest one of all its profiles counts.
+#max_age = "30d"
+
 # A signed apt repository; its public key lies beside this file and is never fetched. Default: none.
 #[[apt_repo]]
 #name = "example"

@@ -2,6 +2,7 @@
 //!
 //! Enters: text. Leaves: valid values. Knows nobody: no file, no process, no other room.
 
+mod age;
 mod git;
 mod host;
 mod name;
@@ -10,6 +11,7 @@ mod refused;
 mod repo_url;
 mod size;
 
+pub use age::MaxAge;
 pub use git::{GitHost, GitIdentity};
 pub use host::{Arch, Host, HostOs};
 pub use name::{EnvName, ImageName, ProfileName, ProjectName};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Arch, ByteSize, EnvName, ImageName, ProfileName, ProjectName, RepoUrl};
+use super::{Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl};
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +184,8 @@ pub struct Profile {
     pub user_script: Option<Script>,
     /// Shell lines that must succeed at the end.
     pub check: Vec<String>,
+    /// When a box with this in it is called old; the smallest one of a stack counts.
+    pub max_age: Option<MaxAge>,
     /// Signed repositories.
     pub apt_repos: Vec<AptRepo>,
     /// Verified downloads.
