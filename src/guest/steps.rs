@@ -10,8 +10,13 @@ use super::step::Step;
 use crate::model::{AptRepo, Arch, Download, DownloadTarget, Profile, Script, Shell};
 
 pub(super) fn guest_step() -> Step {
-    let session = include_bytes!("../../templates/guest/session.sh");
-    let files = vec![("session.sh".to_string(), session.to_vec())];
+    let files = [
+        ("session.sh", include_str!("../../templates/guest/session.sh")),
+        ("reclaim.sh", include_str!("../../templates/guest/reclaim.sh")),
+        ("machine-reclaim.service", include_str!("../../templates/guest/machine-reclaim.service")),
+        ("machine-reclaim.timer", include_str!("../../templates/guest/machine-reclaim.timer")),
+    ];
+    let files = files.map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).to_vec();
     let body = include_str!("../../templates/guest/guest.sh");
     Step::state("guest", "guest: session helper, apt settings".into(), body.into(), files)
 }

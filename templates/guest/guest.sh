@@ -1,6 +1,9 @@
 # shellcheck shell=bash
-# What every machine has, whatever its profiles: our helper, quiet apt, a user session that outlives a login.
+# What every machine has, whatever its profiles: our helpers, quiet apt, a user session that outlives a login.
 install -D -m 0755 session.sh /usr/local/lib/machine/session
+install -D -m 0755 reclaim.sh /usr/local/lib/machine/reclaim
+install -m 0644 machine-reclaim.service machine-reclaim.timer /etc/systemd/system/
+systemctl enable --now machine-reclaim.timer
 
 cat >/etc/apt/apt.conf.d/90-machine <<'APT'
 Acquire::Retries "3";

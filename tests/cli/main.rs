@@ -27,6 +27,7 @@ mod mask;
 mod outcome;
 mod profiles;
 mod rebuild;
+mod reclaim;
 mod register;
 mod sessions;
 mod setup;
