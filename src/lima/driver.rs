@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::limactl::Limactl;
 use super::list::{Instance, Status, parse_list};
 use super::verify::{culprit, foreign_settings};
-use super::{template, version};
+use super::{version, yaml};
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::layout::Layout;
@@ -122,7 +122,7 @@ impl Driver<'_> {
     pub fn verify(&self, name: &str, config: &serde_json::Value, rendered: &str) -> Result<()> {
         let folder = self.limactl.home().join("_config");
         let yaml = self.yaml_path(name);
-        let ours = template::parse(rendered)?;
+        let ours = yaml::parse(rendered)?;
         let foreign = foreign_settings(&ours, config, |key| culprit(&folder, &yaml, key));
         if foreign.is_empty() {
             return refuse_merged_files(name, &folder);

@@ -210,10 +210,7 @@ fn with_size_shown<T>(path: &Path, progress: &(dyn Fn(&str) + Sync), work: impl 
 }
 
 fn unavailable(failure: Failure, source: &ImageSource) -> Failure {
-    let digest = source.digest.as_ref().map_or_else(String::new, |digest| {
-        let algorithm = if digest.algorithm == DigestAlgorithm::Sha256 { "sha256" } else { "sha512" };
-        format!("\ndigest = \"{algorithm}:{}\"", digest.hex)
-    });
+    let digest = source.digest.as_ref().map_or_else(String::new, |digest| format!("\ndigest = \"{digest}\""));
     failure.because(format!("failed to download the image `{}`", source.location)).hint(format!(
         "name another place with the same bytes in config.toml, below `[images.NAME.ARCH]`:\nlocation = \"https://…\"{digest}"
     ))

@@ -17,6 +17,7 @@ mod stopping;
 mod template;
 mod verify;
 pub mod version;
+mod yaml;
 
 pub use driver::Driver;
 pub use limactl::Limactl;
@@ -24,4 +25,5 @@ pub use list::{Instance, Status};
 pub use port::{choose_port, is_free};
 pub use resident::resident_bytes;
 pub use starting::{Acceleration, Started, start_problem};
-pub use template::{LocalImage, Machine, parse, uuid_of};
+pub use template::{LocalImage, Machine, uuid_of};
+pub use yaml::parse;

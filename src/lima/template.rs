@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::failure::{Failure, Result};
+use super::yaml;
+use crate::failure::Result;
 use crate::model::{ByteSize, Host, HostOs};
 
 /// The static half.
@@ -80,7 +81,7 @@ struct Location {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Ssh {
+pub(super) struct Ssh {
     local_port: u16,
     #[serde(rename = "loadDotSSHPubKeys")]
     load_dot_ssh_pub_keys: bool,
@@ -101,16 +102,21 @@ struct Provision {
     script: String,
 }
 
+impl Ssh {
+    /// All that a connection could carry is off, but perhaps the agent. Port 0 is one that Lima chooses.
+    pub(super) fn new(local_port: u16, forward_agent: bool) -> Self {
+        let (load_dot_ssh_pub_keys, forward_x11, forward_x11_trusted) = (false, false, false);
+        Self { local_port, load_dot_ssh_pub_keys, forward_agent, forward_x11, forward_x11_trusted }
+    }
+}
+
 impl Machine {
     /// The text of lima.yaml for this host.
     ///
     /// # Errors
     /// When the YAML cannot be written, which would be a bug of the serialiser.
     pub fn render(&self, host: &Host) -> Result<String> {
-        // A long path stays on one line: folded, its spaces would be where lines may break.
-        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-        let overlay = serde_saphyr::to_string_with_options(&self.overlay(host), options)
-            .map_err(|cause| Failure::operation(format!("failed to write YAML: {cause}")))?;
+        let overlay = yaml::write(&self.overlay(host))?;
         let marker = marker(&self.uuid);
         Ok(format!("{marker}\n{STATIC}\n# This machine's own half.\n{overlay}"))
     }
@@ -132,22 +138,10 @@ impl Machine {
                 initrd: kernel.as_ref().map(|(_, initrd, _)| Location { location: initrd.clone() }),
                 kernel: kernel.map(|(location, _, cmdline)| Kernel { location, cmdline }),
             }],
-            ssh: Ssh {
-                local_port: self.ssh_port,
-                load_dot_ssh_pub_keys: false,
-                forward_agent: false,
-                forward_x11: false,
-                forward_x11_trusted: false,
-            },
+            ssh: Ssh::new(self.ssh_port, false),
             provision: [Provision { mode: "system", script: host_key_script(&self.host_key) }],
         }
     }
-}
-
-/// Reads a lima.yaml, ours or Lima's stored copy, for comparison.
-pub fn parse(yaml: &str) -> Result<serde_json::Value> {
-    serde_saphyr::from_str(yaml)
-        .map_err(|cause| Failure::operation(format!("failed to read a lima.yaml: {cause}")))
 }
 
 /// The comment that says which machine an instance is.
@@ -246,7 +240,7 @@ pub(super) mod tests {
         let yaml = Machine { image, ..example() }.render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
         assert!(!yaml.contains(">-"));
         assert_eq!(
-            parse(&yaml).expect("parsed")["images"][0]["location"],
+            yaml::parse(&yaml).expect("parsed")["images"][0]["location"],
             location.to_string_lossy().as_ref()
         );
     }

@@ -3,6 +3,7 @@
 //! Enters: values that were parsed. Leaves: the same. Every other room may know them; they know nobody.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::{Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl};
@@ -14,6 +15,16 @@ pub struct Digest {
     pub algorithm: DigestAlgorithm,
     /// Lower-case hexadecimal digits, 64 or 128 of them.
     pub hex: String,
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithm = match self.algorithm {
+            DigestAlgorithm::Sha256 => "sha256",
+            DigestAlgorithm::Sha512 => "sha512",
+        };
+        write!(f, "{algorithm}:{}", self.hex)
+    }
 }
 
 /// The algorithm of a [`Digest`].
