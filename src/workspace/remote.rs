@@ -76,12 +76,7 @@ fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec
     let own = context.layout.home.join(".ssh/known_hosts");
     let cmd = Cmd::new("ssh-keygen").args(["-F", &name, "-f"]).arg(own).time_limit(LIMIT);
     let text = context.runner.read_any_status(&cmd)?.text();
-    // The name may be hashed, and may have markers that only mean something where they stand.
-    let lines: Vec<String> = text
-        .lines()
-        .filter(|line| !line.starts_with(['#', '@']))
-        .filter_map(|line| line.split_once(' ').map(|(_, key)| format!("{name} {key}")))
-        .collect();
+    let lines: Vec<String> = text.lines().filter_map(|line| known_line(&name, line)).collect();
     if lines.is_empty() {
         let port = if resolved.port == 22 { String::new() } else { format!("-p {} ", resolved.port) };
         return Err(Failure::operation(format!(
@@ -90,6 +85,15 @@ fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec
         .hint(format!("connect once and compare its fingerprint: `ssh {port}{alias}`")));
     }
     Ok(lines)
+}
+
+/// A line of the user's `known_hosts` for the guest's. The name may be hashed, a marker only means something where it
+/// stands, and a comment is the user's own.
+fn known_line(name: &str, line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let is_marked = words.next()?.starts_with(['#', '@']);
+    let (kind, key) = (words.next()?, words.next()?);
+    (!is_marked).then(|| format!("{name} {kind} {key}"))
 }
 
 /// Asks for a repository as the guest will.
@@ -207,7 +211,16 @@ fn advise(context: &Context, failure: Failure, repo: &Repo) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::is_unreachable;
+    use super::*;
+
+    #[test]
+    fn only_the_key_of_a_known_host_goes_along() {
+        let hashed = "|1|c2FsdA==|aGFzaA== ssh-ed25519 AAAA me@my-laptop";
+        assert_eq!(known_line("[git.corp]:22", hashed).as_deref(), Some("[git.corp]:22 ssh-ed25519 AAAA"));
+        for other in ["# Host git.corp found: line 1", "@cert-authority *.corp ssh-ed25519 AAAA", "x y", ""] {
+            assert_eq!(known_line("git.corp", other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_not_the_network() {
