@@ -12,7 +12,7 @@ pub fn clone_script(repo: &Repo) -> String {
     let (dir, url) = (quote(&repo.dir), quote(repo.url.as_str()));
     format!(
         "set -euo pipefail\n\
-         export GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=https:ssh GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'\n\
+         export GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=https:ssh GIT_SSH_COMMAND='ssh -o BatchMode=yes -o ConnectTimeout=20 -o StrictHostKeyChecking=yes'\n\
          mkdir -p ~/code\ncd ~/code\n[ ! -e {dir} ] || exit 0\n\
          rm -rf .cloning-{dir}\n\
          git clone --progress {branch}-- {url} .cloning-{dir} </dev/null\n\
