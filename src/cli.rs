@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    boxes, completions, connect, destroy, diff, doctor, down, init, lima, list, man, profiles, rebuild, run,
-    ssh, uninstall, up,
+    boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, profiles,
+    rebuild, run, ssh, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -95,6 +95,8 @@ pub enum Command {
     Box(boxes::Args),
     /// Build the box of a project's stack ahead of its machine; the same as `box bake`
     Bake(boxes::BakeArgs),
+    /// Print a project as one file for plain Lima, which needs no `machine`
+    Export(export::Args),
     /// Check this computer, and say what to mend
     Doctor(doctor::Args),
     /// Print the completion script of a shell
@@ -117,7 +119,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
         "Projects and this computer",
         &["init", "profiles", "diff", "rebuild", "destroy", "box", "bake", "doctor", "uninstall"],
     ),
-    ("Around it", &["lima", "completions", "man"]),
+    ("Around it", &["export", "lima", "completions", "man"]),
 ];
 
 impl Cli {

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
 
 use crate::failure::{Context, Result};
 
@@ -16,20 +16,34 @@ use crate::failure::{Context, Result};
 /// # Errors
 /// When the folder cannot be written; the old file then is as it was, and no temporary one is left.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let persist = |file: NamedTempFile| file.persist(path).map(drop).map_err(|failed| failed.error);
+    write_and(path, bytes, mode, persist).because(|| format!("failed to write `{}`", path.display()))
+}
+
+/// Writes a file as [`write_atomic`] does, unless something is there already: then it says `false` and stays away.
+pub fn create_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
+    let persist = |file: NamedTempFile| file.persist_noclobber(path).map(drop).map_err(|failed| failed.error);
+    match write_and(path, bytes, mode, persist) {
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(false),
+        done => done.map(|()| true).because(|| format!("failed to write `{}`", path.display())),
+    }
+}
+
+fn write_and(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    persist: impl FnOnce(NamedTempFile) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let attempt = || -> std::io::Result<()> {
-        let mut file = Builder::new()
-            .prefix(".tmp-")
-            .permissions(fs::Permissions::from_mode(mode))
-            .tempfile_in(folder)?;
-        // The umask has been at the mode given above.
-        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|failed| failed.error)?;
-        File::open(folder)?.sync_all()
-    };
-    attempt().because(|| format!("failed to write `{}`", path.display()))
+    let mode = fs::Permissions::from_mode(mode);
+    let mut file = Builder::new().prefix(".tmp-").permissions(mode.clone()).tempfile_in(folder)?;
+    // The umask has been at the mode given above.
+    file.as_file().set_permissions(mode)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    persist(file)?;
+    File::open(folder)?.sync_all()
 }
 
 /// Reads a whole file; `None` when there is none.
@@ -262,6 +276,17 @@ mod tests {
         assert_eq!(fs::read(&path).expect("content"), b"two");
         assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
         assert_eq!(names_in(folder.path()), ["state.json"]);
+    }
+
+    #[test]
+    fn a_new_file_takes_no_other_ones_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("blog.yaml");
+        assert!(create_atomic(&path, b"one", 0o644).expect("first"));
+        assert!(!create_atomic(&path, b"two", 0o644).expect("second"));
+        assert_eq!(fs::read(&path).expect("content"), b"one");
+        assert_eq!(names_in(folder.path()), ["blog.yaml"]);
+        create_atomic(&folder.path().join("no/x"), b"", 0o644).expect_err("no such folder");
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         Command::Diff(args) => commands::diff::run(args, context),
         Command::Box(args) => commands::boxes::run(args, context),
         Command::Bake(args) => commands::boxes::bake(args, context),
+        Command::Export(args) => commands::export::run(args, context),
         Command::Doctor(args) => commands::doctor::run(args, context),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),

@@ -9,6 +9,7 @@ pub mod destroy;
 pub mod diff;
 pub mod doctor;
 pub mod down;
+pub mod export;
 pub mod init;
 pub mod lima;
 pub mod list;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod environment;
+mod export;
 mod identity;
 mod inventory;
 mod repositories;
@@ -15,6 +16,7 @@ mod step;
 mod steps;
 
 pub use answer::{Observation, observe_script};
+pub use export::export;
 pub use identity::{is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use repositories::{clone_script, setup_script};

@@ -4,7 +4,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::shell::{AS_DEV, write_file};
+use super::shell::{AS_DEV, write_file, write_readable_file};
 
 /// Part of every hash: raised when the guest's side of a step changes its meaning.
 const CONTRACT: &str = "machine guest contract 1";
@@ -71,7 +71,36 @@ impl Step {
 
     /// The whole script: it is parsed to its end before anything runs, and leaves its stamp last.
     pub fn script(&self) -> String {
-        let files: String = self.files.iter().map(|(name, bytes)| write_file(name, bytes)).collect();
+        self.script_with(write_file)
+    }
+
+    /// As [`Self::script`], for a person to read.
+    pub(super) fn readable_script(&self) -> String {
+        self.script_with(write_readable_file)
+    }
+
+    /// The step for guests of which nobody knows the architecture yet, from the same step of either.
+    pub(super) fn for_either(amd64: &Self, arm64: &Self) -> Self {
+        if amd64 == arm64 {
+            return amd64.clone();
+        }
+        let body = if amd64.body == arm64.body {
+            amd64.body.clone()
+        } else {
+            let (amd64, arm64) = (&amd64.body, &arm64.body);
+            format!(
+                "case $(dpkg --print-architecture) in\namd64)\n{amd64};;\narm64)\n{arm64};;\n\
+                 *)\necho 'this step is for amd64 and arm64' >&2\nexit 1\n;;\nesac\n"
+            )
+        };
+        // What stands before it in its chain is in these two.
+        let both = hash(&[CONTRACT, &amd64.stamp, &arm64.stamp], &[]);
+        let stamp = amd64.slot.map_or_else(|| both.clone(), |slot| format!("{slot}.{both}"));
+        Self { name: amd64.name.clone(), stamp, slot: amd64.slot, body, files: amd64.files.clone() }
+    }
+
+    fn script_with(&self, write: fn(&str, &[u8]) -> String) -> String {
+        let files: String = self.files.iter().map(|(name, bytes)| write(name, bytes)).collect();
         let forget = self.slot.map_or_else(String::new, |slot| format!("rm -f {STAMPS}/{slot}.*\n"));
         let (body, stamp) = (&self.body, &self.stamp);
         format!(

@@ -5,6 +5,7 @@
 
 mod boot;
 mod driver;
+mod export;
 pub mod image;
 pub mod launcher;
 mod limactl;
@@ -20,6 +21,7 @@ pub mod version;
 mod yaml;
 
 pub use driver::Driver;
+pub use export::{Export, PublicImage};
 pub use limactl::Limactl;
 pub use list::{Instance, Status};
 pub use port::{choose_port, is_free};

@@ -101,6 +101,15 @@ pub fn answer(text: &str) {
     let _ = writeln!(anstream::stdout(), "{}", sanitize(text));
 }
 
+/// Writes a file's text to stdout: byte for byte into a pipe, but cleaned where a terminal would obey it.
+pub fn answer_text(text: &str) {
+    if std::io::stdout().is_terminal() {
+        answer(text.trim_end());
+    } else {
+        answer_raw(text.as_bytes());
+    }
+}
+
 /// Writes bytes that we made ourselves (a man page, a completion script) to stdout as they are.
 pub fn answer_raw(bytes: &[u8]) {
     let _ = std::io::stdout().write_all(bytes);

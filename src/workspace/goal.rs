@@ -107,7 +107,7 @@ pub fn complete_goal(
     build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?, goal.box_use)
 }
 
-fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
+pub(super) fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {
     let image = image_name(image);
     let names: Vec<String> =
         profiles.iter().filter_map(|profile| profile.name.as_ref().map(ToString::to_string)).collect();

@@ -3,6 +3,7 @@
 //! Enters: the context and perhaps a name. Leaves: a project, a goal, a site. Starts no machine.
 
 mod boxes;
+mod export;
 mod git;
 mod goal;
 mod raise;
@@ -13,6 +14,7 @@ mod session;
 mod unsaved;
 
 pub use boxes::{box_table, find_box, prune_boxes};
+pub use export::build_export;
 pub use goal::complete_goal;
 pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};

@@ -233,6 +233,7 @@ fn help_lists_the_daily_commands_first() {
       uninstall    Undo what `machine` added to this computer, and name what stays
 
     Around it:
+      export       Print a project as one file for plain Lima, which needs no `machine`
       lima         Run Lima's own command line on our machines
       completions  Print the completion script of a shell
       man          Print the manual page

@@ -16,6 +16,7 @@ mod connect;
 mod destroy;
 mod dry_run;
 mod effects;
+mod export;
 mod files;
 mod first_up;
 mod folders;
