@@ -12,6 +12,10 @@ pinned() { # the version pins.txt gives for $1
   sed -n "s/^$1==\([^ ]*\).*/\1/p" pins.txt
 }
 
+as_dev() {
+  runuser -u dev -- env HOME=/home/dev USER=dev LOGNAME=dev TMPDIR=/var/tmp "$@"
+}
+
 # Writes standard input to $1 and says in `changed` whether that was news.
 put() {
   cat >"$work/put"
@@ -48,8 +52,8 @@ node_and_uv() {
 }
 
 # Global npm packages belong to the user who installs them, so that agents
-# can update themselves without root. Two of them put their binary in place
-# by a script, which newer versions of npm run only when told to.
+# can update themselves without root. Two of them then put their program in
+# place by a script, which newer versions of npm run only when told to.
 npm_config() {
   put /usr/local/etc/npmrc <<'EOF'
 prefix=${HOME}/.local
@@ -59,28 +63,42 @@ update-notifier=false
 EOF
 }
 
-# What the releases name differently or lack. Aider wants a Python below 3.13,
-# and Debian 13 has none: the one of Debian 12 comes from its security suite,
-# from the same mirror under the same keyring. Nothing else may be taken from
-# there, and updates keep coming.
-packages_by_release() {
-  local names="docker-compose-v2" uri=""
+agents() {
+  node_and_uv
+  as_dev bash agents.sh
+}
+
+# The larger packages; what pip and git need came before. Releases name some
+# differently. Aider wants a Python below 3.13, and Debian 13 has none: the one
+# of Debian 12 comes from its security suite, from the same mirror under the
+# same keyring. Nothing else may be taken from there, and updates keep coming.
+packages() {
+  local names=(build-essential chrony direnv docker-buildx docker.io fish gh jq pkgconf ripgrep tmux zsh)
+  local uri=""
   # shellcheck source=/dev/null
   if [[ $(. /etc/os-release && echo "$VERSION_CODENAME") == trixie ]]; then
-    names="docker-cli docker-compose"
-    names+=" python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal"
+    names+=(docker-cli docker-compose)
+    names+=(python3.11 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal)
     # shellcheck disable=SC2016 # apt expands it.
     uri=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
       sed -n '/^trixie-security /{s///p;q}')
+  else
+    names+=(docker-compose-v2)
   fi
-  # shellcheck disable=SC2086 # A list of names.
-  if dpkg --status $names &>/dev/null; then
+  if dpkg --status "${names[@]}" &>/dev/null; then
     return
   fi
-  [[ $names != *python* ]] || debian_12_python "$uri"
-  # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
-    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends $names
+  # Lists that are as old as the image, or were cleaned away, are no use.
+  if [[ -z $(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages' -mmin -60) ]]; then
+    apt-get -qq -o Acquire::Retries=3 update
+  fi
+  [[ " ${names[*]} " != *" python3.11 "* ]] || debian_12_python "$uri"
+  # No package needs to start what it brings: Docker would only be stopped again,
+  # and systemd would read all of its units anew for each of them.
+  systemctl --quiet disable --now systemd-timesyncd.service 2>/dev/null || true
+  SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 \
+    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends "${names[@]}"
+  systemctl daemon-reload
 }
 
 debian_12_python() { # $1 is where this system gets its security updates
@@ -122,7 +140,7 @@ docker_on_demand() {
 # A laptop that wakes up leaves its guests behind by hours: step, always.
 clock() {
   put /etc/chrony/conf.d/machine.conf <<<"makestep 1 -1"
-  if [[ $changed == yes ]]; then
+  if [[ $changed == yes ]] || ! systemctl --quiet is-active chrony.service; then
     systemctl restart chrony.service
   fi
 }
@@ -149,12 +167,15 @@ EOF
   rm -rf /usr/share/info/*
 }
 
-node_and_uv & # Side by side with apt: neither needs the other.
-wheels=$!
+quiet
 npm_config
-packages_by_release
+agents &>"$work/agents.log" & # Side by side with apt, which needs nothing of them.
+agents=$!
+packages
 docker_on_demand
 clock
-quiet
 loginctl enable-linger dev
-wait "$wheels"
+wait "$agents" || {
+  cat "$work/agents.log"
+  exit 1
+}

@@ -27,7 +27,7 @@ macro_rules! bundled {
 
 /// Every bundled profile, `base` first.
 pub(super) const BUNDLED: &[Bundled] = &[
-    bundled!("base": "profile.toml", "install.sh", "setup.sh", "pins.txt"),
+    bundled!("base": "profile.toml", "install.sh", "agents.sh", "agents.txt", "setup.sh", "pins.txt"),
     bundled!("cypress": "profile.toml"),
     bundled!("supabase-fly": "profile.toml", "setup.sh"),
     bundled!("python": "profile.toml"),

@@ -24,12 +24,11 @@ fn the_first_command_a_newcomer_types_works() {
       · guest: session helper, apt settings T s
       · environment: PATH, +1 T s
       · shell: bash T s
-      · apt: build-essential, ca-certificates, +15 T s
+      · apt: ca-certificates, curl, +3 T s
       · base: install.sh T s
-      · npm: @anthropic-ai/claude-code@2.1.330, @openai/codex@0.169.0, +1 T s
       · base: setup.sh T s
       · base: 21 checks T s
-    ✓ provision 8 of 8 steps run T s
+    ✓ provision 7 of 7 steps run T s
     ✓ seal      2 packages T s
     ✓ stop      shut down, disk clean T s
     ✓ capture   base  0.01 MiB T s
@@ -37,7 +36,7 @@ fn the_first_command_a_newcomer_types_works() {
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
       · git: no identity configured T s
-    ✓ provision 1 of 9 steps run T s
+    ✓ provision 1 of 8 steps run T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");
@@ -64,7 +63,6 @@ fn the_effects_of_the_first_command() {
     guest step guest
     guest step environment
     guest step shell
-    guest step HASH
     guest step HASH
     guest step HASH
     guest step HASH
