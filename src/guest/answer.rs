@@ -21,7 +21,8 @@ pub struct Observation {
     pub set_up: BTreeSet<String>,
 }
 
-/// The script that asks; `mark` frames the answer, since a login shell's startup files may print as well.
+/// The script that asks; `mark` frames the answer, since a login shell's startup files may print as well. Its last line
+/// tells a box that the first command is done: templates/guest/machine-later.path.
 pub fn observe_script(repos: &[Repo], mark: &str) -> String {
     let dirs: Vec<String> = repos.iter().map(|repo| quote(&repo.dir)).collect();
     let loop_over_repos = if dirs.is_empty() {
@@ -35,7 +36,8 @@ pub fn observe_script(repos: &[Repo], mark: &str) -> String {
     };
     format!(
         "echo {mark}\n[ ! -s /run/lima-boot-done ] || echo booted\n\
-         for stamp in {STAMPS}/*; do [ ! -e \"$stamp\" ] || echo \"stamp ${{stamp##*/}}\"; done\n{loop_over_repos}echo {mark}\n"
+         for stamp in {STAMPS}/*; do [ ! -e \"$stamp\" ] || echo \"stamp ${{stamp##*/}}\"; done\n{loop_over_repos}echo {mark}\n\
+         [ ! -e /etc/machine/sealed ] || : >/run/lock/machine-first\n"
     )
 }
 

@@ -7,14 +7,24 @@ use super::shell::write_file;
 
 /// The script itself, then what it finds beside it.
 const SEAL: &str = include_str!("../../templates/guest/seal.sh");
-const FILES: [(&str, &str); 7] = [
-    ("machine-boot.sh", include_str!("../../templates/guest/machine-boot.sh")),
+const FILES: [(&str, &str); 17] = [
     ("machine-boot.service", include_str!("../../templates/guest/machine-boot.service")),
+    ("machine-boot.sh", include_str!("../../templates/guest/machine-boot.sh")),
+    ("machine-early.conf", include_str!("../../templates/guest/machine-early.conf")),
     ("machine-grow.sh", include_str!("../../templates/guest/machine-grow.sh")),
     ("machine-init.sh", include_str!("../../templates/guest/machine-init.sh")),
-    ("machine-lima.service", include_str!("../../templates/guest/machine-lima.service")),
+    ("machine-later.path", include_str!("../../templates/guest/machine-later.path")),
+    ("machine-later.service", include_str!("../../templates/guest/machine-later.service")),
+    ("machine-later.sh", include_str!("../../templates/guest/machine-later.sh")),
+    ("machine-later.timer", include_str!("../../templates/guest/machine-later.timer")),
+    ("machine-logind.conf", include_str!("../../templates/guest/machine-logind.conf")),
+    ("machine-rest.target", include_str!("../../templates/guest/machine-rest.target")),
+    ("machine-ssh.conf", include_str!("../../templates/guest/machine-ssh.conf")),
+    ("machine-user-bus.conf", include_str!("../../templates/guest/machine-user-bus.conf")),
+    ("machine-user.conf", include_str!("../../templates/guest/machine-user.conf")),
     ("machine.link", include_str!("../../templates/guest/machine.link")),
     ("machine.network", include_str!("../../templates/guest/machine.network")),
+    ("machine.target", include_str!("../../templates/guest/machine.target")),
 ];
 
 /// One file that a box boots from, in the guest that was sealed.
@@ -61,7 +71,9 @@ pub fn boot_command_line(root: &str) -> Option<String> {
     let name = root.trim_end_matches('\n').strip_prefix("/dev/")?;
     let is_plain =
         !name.is_empty() && name.len() < 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    is_plain.then(|| format!("root=/dev/{name} rw console=ttyS0 quiet"))
+    // A console that is quiet, since an emulated one is slow; of the security modules those that systems use: for the
+    // others systemd loads programs into the kernel, which takes it a second under emulation.
+    is_plain.then(|| format!("root=/dev/{name} rw console=ttyS0 quiet lsm=landlock,lockdown,yama,apparmor"))
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ use crate::disk;
 use crate::failure::Result;
 use crate::process::Runner;
 
-/// What the guest's ssh unit prints; templates/guest/host-key.sh.
-const MARKER: &str = "MACHINE-SSHD-UP";
+/// What the guest's ssh unit prints once it listens; templates/guest/host-key.sh.
+const UP: &str = "MACHINE-SSHD-UP";
+/// What a box prints when its network is there and sshd comes next; templates/guest/machine-boot.sh.
+const NEXT: &str = "MACHINE-SSHD-NEXT";
 /// What a kernel prints as its last words (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";
 /// Consoles that Lima's drivers log: the serial port, PCI's on ARM, virtio's.
@@ -20,9 +22,12 @@ const CONSOLES: [&str; 3] = ["serial.log", "serialp.log", "serialv.log"];
 /// How much of a console is read: the marker stands near its end.
 const TAIL_BYTES: u64 = 256 * 1024;
 /// How often the console is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 /// How often a guest is tried that has printed no marker: its console may lead elsewhere.
 const KNOCK_EVERY: Duration = Duration::from_secs(5);
+/// How often a box is tried whose sshd comes next, and for how long: its kernel answers for it, and nobody is punished.
+const EAGER_EVERY: Duration = Duration::from_millis(200);
+const EAGER_FOR: Duration = Duration::from_secs(60);
 
 /// How a wait ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,16 +65,19 @@ pub fn wait_for_guest(
     connect: &mut dyn FnMut() -> Result<bool>,
 ) -> Result<Boot> {
     let started = Instant::now();
-    let (mut markers_tried, mut last_knock) = (0, started);
+    let (mut seen, mut called, mut last_knock) = (0, started, started);
     loop {
         runner.check_interrupt()?;
         let console = console_tail(instance);
-        let markers = console.matches(MARKER).count();
+        let markers = console.matches(UP).count() + console.matches(NEXT).count();
+        let is_new = markers > seen;
+        if is_new {
+            (seen, called) = (markers, Instant::now());
+        }
         let knock = started.elapsed() > patience.knock_after && last_knock.elapsed() > KNOCK_EVERY;
-        // After a marker a connection succeeds; one that does not is repeated at the pace sshd forgives.
-        let retry = markers > 0 && last_knock.elapsed() > KNOCK_EVERY / 2;
-        if markers > markers_tried || retry || knock {
-            (markers_tried, last_knock) = (markers, Instant::now());
+        let retry = markers > 0 && last_knock.elapsed() > pace(&console, called.elapsed());
+        if is_new || retry || knock {
+            last_knock = Instant::now();
             if connect()? {
                 return Ok(Boot::Ready);
             }
@@ -88,6 +96,15 @@ pub fn wait_for_guest(
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// How long to wait between two tries of a guest that has called, so long ago.
+fn pace(console: &str, called: Duration) -> Duration {
+    if console.rfind(NEXT) > console.rfind(UP) && called < EAGER_FOR {
+        return EAGER_EVERY;
+    }
+    // After this marker a connection succeeds; one that does not is repeated at the pace sshd forgives.
+    KNOCK_EVERY / 2
 }
 
 /// The end of what the guest printed, on whichever console.

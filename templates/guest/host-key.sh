@@ -9,14 +9,15 @@ key=$folder/ssh_host_ed25519_key
 sshd=/etc/ssh/sshd_config.d/10-machine.conf
 unit=/etc/systemd/system/ssh.service.d/10-machine.conf
 
-install -d -m 0755 "$folder"
-if [ -f "$unit" ] && printf '%s\n' "$KEY" | cmp -s - "$key"; then
+present=''
+[ ! -f "$key" ] || present=$(cat "$key")
+if [ -f "$unit" ] && [ "$present" = "$KEY" ]; then
   exit 0
 fi
 
 # Beside cloud-init's keys, not among them: it deletes those at every boot.
-(umask 077 && printf '%s\n' "$KEY" >"$key.new")
-mv "$key.new" "$key"
+[ -d "$folder" ] || install -d -m 0755 "$folder"
+(umask 077 && printf '%s\n' "$KEY" >"$key")
 # In a box sshd's settings are in place, and `machine-boot` comes before sshd does.
 [ "${1-}" != early ] || exit 0
 {

@@ -6,7 +6,9 @@
 set -u
 
 cidata=/mnt/lima-cidata
-user='' uid='' home='' plain='' name='' key='' commands=0
+stock=/etc/systemd/system/default.target.stock
+turn=/run/machine-boot
+user='' uid='' home='' plain='' address='' gateway='' resolver='' name='' key='' commands=0 found=''
 
 say() { echo "<3>machine-boot: $*" >/dev/kmsg; }
 
@@ -14,17 +16,27 @@ say() { echo "<3>machine-boot: $*" >/dev/kmsg; }
 fall_back() {
   say "$*; cloud-init takes over, after one more boot"
   while read -r path; do
-    rm -f "$path"
+    rm -rf "$path"
   done </etc/machine/sealed
   rm -f /etc/machine/sealed
+  [ ! -L "$stock" ] || mv "$stock" "${stock%.stock}"
   sync
-  systemctl --no-block --force reboot
+  # Whether systemd is there already or not: read-only, and away.
+  echo u >/proc/sysrq-trigger
+  sleep 1
+  echo b >/proc/sysrq-trigger
   exit 1
+}
+
+# udev loads what drivers are missing. Under QEMU the initrd brings those that matter, and udev may come later.
+find_devices() {
+  [ -z "$found" ] || return 0
+  ! systemctl --no-block start systemd-udev-trigger.service || found=yes
 }
 
 # A CD-ROM under QEMU, the second disk elsewhere. The time is long: a busy host is no reason to give a machine up.
 mount_disk() {
-  mkdir -p "$cidata"
+  [ -d "$cidata" ] || mkdir -p "$cidata"
   tries=0
   while [ "$tries" -lt 3000 ]; do
     for device in /dev/sr0 /dev/vdb /dev/disk/by-label/cidata; do
@@ -32,6 +44,7 @@ mount_disk() {
       mount -t iso9660 -o ro,mode=0700,dmode=0700,overriderockperm,exec,uid=0 "$device" "$cidata" && return
     done
     tries=$((tries + 1))
+    [ "$tries" -lt 20 ] || find_devices
     sleep 0.1
   done
   fall_back 'there is no disk of Lima'
@@ -44,6 +57,9 @@ read_settings() {
     LIMA_CIDATA_UID=*) uid=${line#*=} ;;
     LIMA_CIDATA_HOME=*) home=${line#*=} ;;
     LIMA_CIDATA_PLAIN=*) plain=${line#*=} ;;
+    LIMA_CIDATA_SLIRP_IP_ADDRESS=*) address=${line#*=} ;;
+    LIMA_CIDATA_SLIRP_GATEWAY=*) gateway=${line#*=} ;;
+    LIMA_CIDATA_SLIRP_DNS=*) resolver=${line#*=} ;;
     esac
   done <"$cidata/lima.env"
   while read -r word value; do
@@ -92,10 +108,10 @@ check_disk() {
 
 set_name() {
   echo "$name" >/proc/sys/kernel/hostname
-  read -r old </etc/hostname
+  old='' hosts=''
+  [ ! -f /etc/hostname ] || read -r old </etc/hostname
   [ "$old" != "$name" ] || return 0
   echo "$name" >/etc/hostname
-  hosts=''
   while IFS= read -r line; do
     case $line in
     127.0.1.1[!0-9]*) ;;
@@ -135,13 +151,89 @@ set_host_key() {
       read -r line
     } <"$script"
     case $line in
-    "KEY='-----BEGIN OPENSSH PRIVATE KEY-----") "$script" early ;;
+    "KEY='-----BEGIN OPENSSH PRIVATE KEY-----") (
+      set -- early
+      # shellcheck disable=SC1090 # It lies on the disk.
+      . "$script"
+    ) ;;
     esac
   done
 }
 
+# The address that DHCP is going to give as well, so that nobody waits for it; systemd-networkd takes over from here.
+set_network() {
+  is_address "$address" && is_address "$gateway" && is_address "$resolver" || return 0
+  find_card
+  [ -n "$card" ] || return 0
+  echo 1 >"/proc/sys/net/ipv6/conf/$card/disable_ipv6"
+  ip -batch - <<COMMANDS
+link set $card up
+address add $address/24 dev $card
+route add default via $gateway dev $card metric 2048
+COMMANDS
+  mkdir -p /run/systemd/resolve
+  echo "nameserver $resolver" >/run/systemd/resolve/stub-resolv.conf
+}
+
+find_card() {
+  card='' tries=0
+  while [ "$tries" -lt 100 ]; do
+    for path in /sys/class/net/*; do
+      [ ! -e "$path/device" ] || card=${path##*/}
+    done
+    [ -z "$card" ] || return 0
+    tries=$((tries + 1))
+    [ "$tries" -lt 20 ] || find_devices
+    sleep 0.1
+  done
+}
+
+is_address() {
+  case $1 in
+  '' | *[!0-9.]*) return 1 ;;
+  esac
+}
+
+# The host listens to the console. sshd starts next; a knock that comes before it costs nothing.
+call_host() {
+  for tty in /dev/console /dev/hvc0; do
+    [ ! -w "$tty" ] || echo MACHINE-SSHD-NEXT >"$tty"
+  done
+}
+
+# logind hears the power button once udev has shown it to it. Until then a shutdown must not go unheard.
+watch_button() {
+  tries=0
+  while [ "$tries" -lt 100 ]; do
+    for path in /sys/class/input/event*; do
+      label=''
+      [ ! -f "$path/device/name" ] || read -r label <"$path/device/name"
+      [ "$label" = 'Power Button' ] && break 2
+    done
+    tries=$((tries + 1))
+    sleep 0.2
+  done
+  # One event has 24 bytes.
+  dd bs=24 count=1 of=/dev/null status=none <"/dev/input/${path##*/}" &
+  echo $! >"$turn/watcher"
+  wait $! && systemctl poweroff
+}
+
+# The initrd runs this beside systemd's own start; systemd runs it as well, and then only waits for the other.
+if ! mkdir "$turn" 2>/dev/null; then
+  until [ -e "$turn/done" ]; do
+    sleep 0.1
+  done
+  exit
+fi
+# A boot loader starts the kernel with a file system that systemd still has to look at.
+[ -w /etc ] || systemctl start systemd-remount-fs.service
 mount_disk
 check_disk
+set_network
 set_name
 set_login_key
 set_host_key
+call_host
+: >"$turn/done"
+watch_button &

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Prints what is installed, one line a package: where it is from, its name, its version. Runs as the login user.
 dpkg-query --show --showformat='apt ${Package} ${Version}\n'
+# shellcheck source=/dev/null
 [ ! -f /etc/machine/env.sh ] || . /etc/machine/env.sh
 PATH=$HOME/.local/bin:$PATH
 for manifest in ~/.local/lib/node_modules/{*,@*/*}/package.json; do
