@@ -77,7 +77,7 @@ fn stacks_share_what_they_have_in_common() {
       · npm: pyright@1.1.414 T s
       · uv: ruff==0.17.6 T s
       · python: 4 checks T s
-    ✓ provision 4 of 12 steps run T s
+    ✓ provision 4 of 11 steps run T s
     ✓ seal      2 packages T s
     ✓ stop      shut down, disk clean T s
     ✓ capture   base + python  0.01 MiB T s
