@@ -165,6 +165,8 @@ set_network() {
   is_address "$address" && is_address "$gateway" && is_address "$resolver" || return 0
   find_card
   [ -n "$card" ] || return 0
+  # A distribution's initrd may have named it by its place. Lima calls it so.
+  [ "$card" = eth0 ] || ! ip link set "$card" name eth0 || card=eth0
   echo 1 >"/proc/sys/net/ipv6/conf/$card/disable_ipv6"
   ip -batch - <<COMMANDS
 link set $card up
