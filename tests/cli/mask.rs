@@ -79,7 +79,7 @@ fn mask_word<'w>(word: &'w str, before: &str) -> &'w str {
         32 | 64 | 128 if is_hex => "HASH",
         5 if number.is_some_and(|port| (20_000..30_000).contains(&port)) => "PORT",
         _ if number.is_some() && before.ends_with("<<'") => "N",
-        _ if number.is_some_and(|milliseconds| milliseconds > 0) && before.ends_with("ms\": ") => "N",
+        _ if number.is_some() && before.ends_with("ms\": ") => "N",
         _ => word,
     }
 }
