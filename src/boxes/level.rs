@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::guest::{Stack, Step, seal_script};
-use crate::model::{Arch, ByteSize, ProjectName};
+use crate::model::{Arch, ByteSize, MaxAge, ProjectName};
 
 /// Part of every key: raised when a box of the same steps is made differently.
 const CONTRACT: &str = "machine box 1";
@@ -34,6 +34,8 @@ pub struct Level {
     pub key: String,
     /// Everything that is done in the machine that becomes the box.
     pub steps: Vec<Step>,
+    /// The smallest age, in days, that one of its profiles names: a box older than that is called old.
+    pub max_age_days: u64,
 }
 
 impl Level {
@@ -43,8 +45,9 @@ impl Level {
         for count in 1..=stack.profiles.len().max(1) {
             let first = stack.profiles.get(..count).unwrap_or_default();
             let level = Self::of(&Stack { profiles: first, ..*stack }, foundation);
-            if levels.last().is_none_or(|last| last.key != level.key) {
-                levels.push(level);
+            match levels.last_mut() {
+                Some(last) if last.key == level.key => last.max_age_days = level.max_age_days,
+                _ => levels.push(level),
             }
         }
         levels
@@ -57,7 +60,13 @@ impl Level {
         let name = if names.is_empty() { "bare".to_string() } else { names.join(" + ") };
         let below = stack.foundation();
         let steps = below.iter().chain(layers.iter().flat_map(|layer| &layer.steps));
-        Self { name, key: key(foundation, steps), steps: stack.steps() }
+        let max_age = stack.profiles.iter().filter_map(|profile| profile.max_age).min();
+        Self {
+            name,
+            key: key(foundation, steps),
+            steps: stack.steps(),
+            max_age_days: max_age.unwrap_or(MaxAge::DEFAULT).days(),
+        }
     }
 
     /// The name of the machine that builds it.
@@ -141,6 +150,22 @@ mod tests {
         let certificates = [("company".to_string(), "pem".to_string())].into();
         let stack = Stack { profiles: &profiles, ca_certs: &certificates, arch: Arch::Amd64 };
         assert_ne!(usual, Level::all(&stack, &foundation())[0].key);
+    }
+
+    #[test]
+    fn a_level_ages_as_fast_as_the_fastest_of_its_own_profiles() {
+        let aging = |name: &str, age: Option<&str>| Profile {
+            max_age: age.map(|age| age.parse().expect("an age")),
+            ..profile(name, name)
+        };
+        let days = |ages: &[Option<&str>]| -> Vec<u64> {
+            let names = ["base", "python", "go"];
+            let profiles: Vec<Profile> =
+                names.iter().zip(ages).map(|(name, age)| aging(name, *age)).collect();
+            levels(&profiles, &foundation()).iter().map(|level| level.max_age_days).collect()
+        };
+        assert_eq!(days(&[None]), [30]);
+        assert_eq!(days(&[Some("90d"), None, Some("7d")]), [90, 90, 7]);
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl Manifest {
 
     /// Whether it is older than its profiles want.
     pub fn is_stale(&self, now: u64) -> bool {
-        self.age_days(now) > self.max_age_days
+        self.is_older_than(self.max_age_days, now)
+    }
+
+    /// Whether it is older than so many days.
+    pub fn is_older_than(&self, days: u64, now: u64) -> bool {
+        self.age_days(now) > days
     }
 }

@@ -92,7 +92,8 @@ fn take(site: &Site, level: &Level, reporter: &mut Reporter) -> Result<Option<He
     };
     store.touch(&level.key)?;
     reporter.done(phase, &format!("{}  {}", level.name, describe_age(&cached)));
-    if cached.manifest.is_stale(now()) {
+    // Today's configuration says, not that of the day it was built.
+    if cached.manifest.is_older_than(level.max_age_days, now()) {
         let age = cached.manifest.age_days(now());
         let name = &level.name;
         reporter.ui.say(&format!(
@@ -288,7 +289,7 @@ fn manifest(work: &Work, level: &Level, kernel: Option<KernelNote>) -> Manifest 
         image: work.goal.image_name.clone(),
         arch: work.site.host.arch.debian().to_string(),
         created: now(),
-        max_age_days: work.goal.max_age_days,
+        max_age_days: level.max_age_days,
         has_ca_certs: work.goal.has_ca_certs,
         steps: level.steps.iter().map(|step| step.name.clone()).collect(),
         disk: FileNote::default(),

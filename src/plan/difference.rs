@@ -157,7 +157,6 @@ mod tests {
             bakes: None,
             box_use: BoxUse::Cached,
             box_disk: ByteSize::from_gib(16),
-            max_age_days: 30,
             has_ca_certs: false,
             headline: String::new(),
             steps: Vec::new(),

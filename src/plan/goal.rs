@@ -50,8 +50,6 @@ pub struct Goal {
     pub box_use: BoxUse,
     /// The size of the disk that boxes are built on.
     pub box_disk: ByteSize,
-    /// After how many days a box of this stack is called old.
-    pub max_age_days: u64,
     /// Whether certificate authorities of the host's network go into the guest.
     pub has_ca_certs: bool,
     /// `debian-13 · base + python · 4 cpus · 6 GiB`.

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{Stack, Wanted, list_steps};
 use crate::lima::image::{built_in, identity as image_identity};
-use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, MaxAge, Profile, Project};
+use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
 use crate::plan::{BoxUse, Goal};
 use crate::record::MachineRecord;
 use crate::ui;
@@ -60,7 +60,6 @@ pub fn build_goal(
         bakes: None,
         box_use,
         box_disk,
-        max_age_days: max_age(&profiles).days(),
         has_ca_certs: !ca_certs.is_empty(),
         layers: stack.layers(),
         env,
@@ -72,11 +71,6 @@ pub fn build_goal(
         setup: project.setup.clone(),
         forward_agent: project.forward_agent,
     })
-}
-
-/// The smallest that a profile of the stack says.
-fn max_age(profiles: &[Profile]) -> MaxAge {
-    profiles.iter().filter_map(|profile| profile.max_age).min().unwrap_or(MaxAge::DEFAULT)
 }
 
 /// Completes a goal once there is something to do: how git hosts are reached, and whether repositories can be had.
@@ -137,22 +131,5 @@ fn image_source(image: &Image, computer: &Computer, arch: Arch) -> Result<ImageS
             ))
             .hint(format!("add `{}.location` and `{}.digest`", arch.debian(), arch.debian()))
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_smallest_max_age_counts_else_the_default() {
-        let with = |age: Option<&str>| Profile {
-            max_age: age.map(|age| age.parse().expect("an age")),
-            ..Profile::default()
-        };
-        let of =
-            |ages: &[Option<&str>]| max_age(&ages.iter().map(|age| with(*age)).collect::<Vec<_>>()).days();
-        assert_eq!((of(&[]), of(&[None, None])), (30, 30));
-        assert_eq!((of(&[None, Some("90d")]), of(&[Some("90d"), None, Some("7d")])), (90, 7));
     }
 }

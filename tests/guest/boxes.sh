@@ -98,3 +98,50 @@ damaged_box() {
   output=$("$machine" box list)
   lacks damaged
 }
+
+# The box on another computer's disk, whose seed is none of Lima's: cloud-init has to take the machine over.
+box_meets_a_foreign_seed() {
+  local box place=$home/foreign port pid status=0
+  box=$(box_folders)
+  port=$(free_port)
+  mkdir -p "$place/seed"
+  cp --sparse=always --reflink=auto "$box/disk" "$place/disk"
+  ssh-keygen -q -t ed25519 -N '' -f "$place/key"
+  printf 'instance-id: foreign\nlocal-hostname: elsewhere\n' >"$place/seed/meta-data"
+  {
+    printf '#cloud-config\nusers:\n- name: guest\n  ssh_authorized_keys: ["%s"]\n' "$(cat "$place/key.pub")"
+    printf 'ssh_keys:\n  ed25519_public: "%s"\n  ed25519_private: |\n' "$(cat "$place/key.pub")"
+    sed 's/^/    /' "$place/key"
+  } >"$place/seed/user-data"
+  printf 'foreign %s\n' "$(cut -d' ' -f1,2 "$place/key.pub")" >"$place/known_hosts"
+  genisoimage -quiet -R -V cidata -o "$place/seed.iso" "$place/seed"
+  local cmdline='root=/dev/vda rw console=ttyS0' processor=(-accel 'tcg,thread=multi' -cpu max)
+  [ ! -w /dev/kvm ] || processor=(-accel kvm -cpu host)
+  qemu-system-x86_64 -machine q35 "${processor[@]}" -smp 2 -m 1024 -display none -serial "file:$place/serial" \
+    -drive "file=$place/disk,format=raw,if=virtio" -device virtio-scsi-pci -device scsi-cd,drive=seed \
+    -drive "id=seed,if=none,format=raw,readonly=on,file=$place/seed.iso" -device virtio-rng-pci \
+    -netdev "user,id=net,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-pci,netdev=net \
+    -kernel "$box/vmlinuz" -initrd "$box/initrd" -append "$cmdline" -daemonize -pidfile "$place/pid"
+  pid=$(cat "$place/pid")
+  asks_the_foreign_guest || status=$?
+  kill "$pid"
+  grep -a machine-boot "$place/serial" | tail -n 5
+  rm -rf "$place"
+  return "$status"
+}
+
+asks_the_foreign_guest() {
+  local tries=0 options=(-F /dev/null -i "$place/key" -p "$port" -o BatchMode=yes -o ConnectTimeout=10)
+  options+=(-o HostKeyAlias=foreign -o "UserKnownHostsFile=$place/known_hosts" guest@127.0.0.1)
+  # Two boots, one of them with all of cloud-init. Seldom: this sshd punishes those who do not log in.
+  until output=$(ssh "${options[@]}" cloud-init status --wait 2>&1) && [[ $output == *done* ]]; do
+    tries=$((tries + 1))
+    if [ "$tries" = 60 ]; then
+      printf '%s\n' "$output"
+      return 1
+    fi
+    sleep 10
+  done
+  same "$(ssh "${options[@]}" hostname)" elsewhere &&
+    same "$(ssh "${options[@]}" 'ls /etc/machine/sealed /usr/local/lib/machine/boot 2>/dev/null')" ''
+}
