@@ -10,7 +10,7 @@ use crate::failure::Result;
 use crate::plan::{BoxUse, Difference, Needs, differences};
 use crate::ui;
 use crate::ui::render_table;
-use crate::workspace::{Workspace, find_record, goal_of};
+use crate::workspace::{Workspace, goal_of};
 
 /// Options of `diff`.
 #[derive(clap::Args, Debug)]
@@ -29,8 +29,7 @@ pub struct Args {
 /// Compares.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
-    let project = workspace.choose(context, args.project.as_deref())?;
-    let record = find_record(context, Some(project.name.as_str()))?;
+    let (project, record) = workspace.choose_machine(context, args.project.as_deref())?;
     let goal = goal_of(context, &workspace, &project, BoxUse::Cached)?;
     let found = differences(&record, &goal);
     if args.json {

@@ -52,8 +52,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
 
 fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<()> {
     let outside = || Failure::usage("`--here` needs a git repository, and the current folder is in none");
-    let root = workspace.located.repository_root.as_deref().ok_or_else(outside)?;
-    let origin = workspace.origin.as_ref().ok_or_else(|| {
+    let repository = workspace.repository.as_ref().ok_or_else(outside)?;
+    let root = &repository.root;
+    let origin = repository.origin.as_ref().ok_or_else(|| {
         Failure::usage(format!(
             "the repository `{}` has no remote `origin` that could be cloned",
             root.display()

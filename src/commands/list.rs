@@ -123,7 +123,7 @@ fn row(
         last_used: record.map(|record| record.last_used).filter(|seconds| *seconds > 0),
         sessions: open_sessions(&context.layout, name).len(),
         configured,
-        note: note(context, name, instance, configured),
+        note: note(context, name, instance, configured).or_else(|| foreign(project?, record?)),
     }
 }
 
@@ -156,6 +156,13 @@ fn note(context: &Context, name: &str, instance: Option<&Instance>, configured: 
     }
     let broken = instance.filter(|instance| instance.status == Status::Broken)?;
     Some(format!("{}; `machine up {name}` repairs it", broken.errors.first()?))
+}
+
+/// That the machine is not the project's, though it has its name.
+fn foreign(project: &Project, record: &MachineRecord) -> Option<String> {
+    let (file, repository) = (&project.file, project.repository.as_ref());
+    let is_own = record.is_of(file, repository, &project.repos);
+    (!is_own).then(|| record.claimed_by(file, repository).error.to_string())
 }
 
 fn table(rows: &[Row]) -> String {

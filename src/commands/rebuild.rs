@@ -13,7 +13,7 @@ use crate::plan::{BoxUse, Reporter, Site, prepare_box, show_rebuild};
 use crate::record::{MachineRecord, ProjectLock};
 use crate::ui;
 use crate::workspace::{
-    Answers, Workspace, agree, check_again, complete_goal, delete, find_record, goal_of, look, raise, site,
+    Answers, Workspace, agree, check_again, complete_goal, delete, goal_of, look, raise, site,
 };
 
 /// Options of `rebuild`.
@@ -49,8 +49,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
     site.driver().check_version(site.accept_unknown_lima)?;
-    let mut record = find_record(context, Some(&args.project))?;
-    let project = workspace.choose(context, Some(&args.project))?;
+    let (project, mut record) = workspace.choose_machine(context, Some(&args.project))?;
     let name = record.name.clone();
     let goal = goal_of(context, &workspace, &project, args.boxes.box_use())?;
     if args.dry_run {

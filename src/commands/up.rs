@@ -87,7 +87,7 @@ fn resolve(context: &Context, workspace: &Workspace, name: Option<&str>) -> Resu
     let known = match name {
         Some(_) if is_address => None,
         Some(name) => workspace.named(context, name)?,
-        None => workspace.implied(),
+        None => workspace.implied(context)?,
     };
     if let Some(project) = known {
         return Ok(project);
@@ -111,7 +111,7 @@ fn bring_up(
     let goal = goal_of(context, workspace, project, args.boxes.box_use())?;
     if context.options.dry_run {
         let site = site(context, &workspace.computer, &say);
-        let confirm = |question: &str| context.ui.confirm(question, true);
+        let confirm = |question: &str, default: bool| context.ui.confirm(question, default);
         ui::answer(&show(&site, goal, &confirm)?);
         return Ok((0, None));
     }

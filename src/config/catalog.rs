@@ -1,6 +1,6 @@
 //! All projects of the configuration: the files read, their tables joined, the whole judged at once.
 //!
-//! Enters: the configuration folders, the repository's origin, the host. Leaves: a `Catalog`.
+//! Enters: the configuration folders, the repository that one is of, the host. Leaves: a `Catalog`.
 //! Must not know which machines exist.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use super::syntax::parse;
 use super::walk::{Table, Walk};
 use super::{ConfigFolder, Project, problem};
 use crate::failure::Result;
-use crate::model::{Host, ProjectName, RepoUrl};
+use crate::model::{Host, ProjectName, Repository};
 
 const DEFAULTS: &str = "defaults";
 
@@ -43,22 +43,27 @@ impl Catalog {
     }
 }
 
-/// Loads the projects of all folders. A table without `repos` in the user's file lies over the table of the same name
+/// Loads the projects of the user's folder and of a repository's. A table without `repos` in the user's file lies over the table of the same name
 /// in a repository's file.
 ///
 /// # Errors
 ///
 /// One report with everything that is wrong in all files; `NotTrusted` when nothing is but a repository's file naming
 /// another host.
-pub fn load_catalog(folders: &[ConfigFolder], origin: Option<&RepoUrl>, host: &Host) -> Result<Catalog> {
+pub fn load_catalog(
+    user: &ConfigFolder,
+    of_repository: Option<(&ConfigFolder, &Repository)>,
+    host: &Host,
+) -> Result<Catalog> {
+    // A repository's projects first, so that what the user's own file says about them lies above.
+    let folders = of_repository.map(|(folder, repository)| (folder, Some(repository)));
     let mut sources = Vec::new();
-    for folder in folders {
-        sources.extend(read_toml(folder, &folder.projects())?.map(|source| (folder, source)));
+    for (folder, repository) in folders.into_iter().chain([(user, None)]) {
+        let source = read_toml(folder, &folder.projects())?;
+        sources.extend(source.map(|source| (folder, Judge { host, repository }, source)));
     }
     let mut files: Vec<_> =
-        sources.iter().map(|(folder, source)| ProjectsFile::read(folder, source, origin, host)).collect();
-    // A repository's projects first, so that what the user's own file says about them lies above.
-    files.sort_by_key(|file| !file.judge.in_repository);
+        sources.iter().map(|(folder, judge, source)| ProjectsFile::read(folder, source, *judge)).collect();
     let catalog = join(&mut files);
     let reports: Vec<_> = files.iter().map(|file| (file.walk.source, &file.walk.problems)).collect();
     problem::check(&reports)?;
@@ -75,13 +80,7 @@ struct ProjectsFile<'s> {
 }
 
 impl<'s> ProjectsFile<'s> {
-    fn read(
-        folder: &'s ConfigFolder,
-        source: &'s Source,
-        origin: Option<&'s RepoUrl>,
-        host: &'s Host,
-    ) -> Self {
-        let judge = Judge { host, origin, in_repository: folder.in_repository };
+    fn read(folder: &'s ConfigFolder, source: &'s Source, judge: Judge<'s>) -> Self {
         let walk = Walk { source, problems: problem::Problems::default() };
         let mut file = Self { folder, judge, walk, defaults: Draft::default(), tables: Vec::new() };
         if let Some(tree) = parse(source, &mut file.walk.problems) {

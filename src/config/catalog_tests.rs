@@ -16,7 +16,8 @@ use crate::model::ByteSize;
 /// A repository's folder and the user's, each with a projects.toml where one is given.
 struct Folders {
     dir: tempfile::TempDir,
-    list: Vec<ConfigFolder>,
+    user: ConfigFolder,
+    repository: Option<ConfigFolder>,
 }
 
 impl Folders {
@@ -24,18 +25,24 @@ impl Folders {
         let dir = tempfile::tempdir().unwrap();
         let user_dir = dir.path().join("user");
         put(&user_dir, "projects.toml", user);
-        let mut list = vec![ConfigFolder { dir: user_dir, in_repository: false }];
-        if let Some(text) = repository {
-            let repository = dir.path().join("blog/.machine");
-            put(&repository, "projects.toml", text);
-            list.insert(0, ConfigFolder { dir: repository, in_repository: true });
-        }
-        Self { dir, list }
+        let user = ConfigFolder { dir: user_dir, in_repository: false };
+        let repository = repository.map(|text| {
+            let folder = dir.path().join("blog/.machine");
+            put(&folder, "projects.toml", text);
+            ConfigFolder { dir: folder, in_repository: true }
+        });
+        Self { dir, user, repository }
     }
 
     fn load(&self) -> Result<Catalog> {
-        let origin = "git@github.com:you/blog.git".parse().unwrap();
-        load_catalog(&self.list, Some(&origin), &host())
+        self.load_with(Some("git@github.com:you/blog.git"), &host())
+    }
+
+    fn load_with(&self, origin: Option<&str>, host: &Host) -> Result<Catalog> {
+        let origin = origin.map(|url| url.parse().unwrap());
+        let repository = Repository { root: self.dir.path().join("blog"), origin };
+        let found = self.repository.as_ref().map(|folder| (folder, &repository));
+        load_catalog(&self.user, found, host)
     }
 
     fn report(&self) -> String {
@@ -54,7 +61,7 @@ fn name(text: &str) -> ProjectName {
 #[test]
 fn no_file_is_an_empty_catalog() {
     let folder = ConfigFolder { dir: PathBuf::from("/no/such"), in_repository: false };
-    assert_eq!(load_catalog(&[folder], None, &host()).unwrap(), Catalog::default());
+    assert_eq!(load_catalog(&folder, None, &host()).unwrap(), Catalog::default());
 }
 
 #[test]
@@ -64,7 +71,7 @@ fn an_empty_table_is_a_project_with_the_defaults() {
     assert!(hello.repos.is_empty() && hello.profiles.is_empty() && hello.env.is_empty());
     assert_eq!((hello.cpus, hello.memory, hello.disk), (2, ByteSize::from_gib(4), ByteSize::from_gib(40)));
     assert_eq!((hello.shell, &hello.setup, hello.forward_agent), (Shell::Bash, &Setup::ByLockFile, true));
-    assert_eq!((&hello.image, hello.in_repository), (&None, false));
+    assert_eq!((&hello.image, &hello.repository), (&None, &None));
     assert!(hello.file.ends_with("user/projects.toml"));
 }
 
@@ -75,7 +82,7 @@ fn the_defaults_fit_a_small_computer() {
     for (memory, expected) in
         [(Some(3 << 30), 1536), (Some(1 << 29), 512), (Some(8 << 30), 4096), (None, 4096)]
     {
-        let catalog = load_catalog(&folders.list, None, &small(memory)).unwrap();
+        let catalog = folders.load_with(None, &small(memory)).unwrap();
         let project = catalog.get(&name("a")).unwrap();
         assert_eq!((project.cpus, project.memory.bytes()), (1, expected << 20));
     }
@@ -138,9 +145,9 @@ fn a_repositorys_file_is_its_own_remote() {
     let folders = Folders::new(Some("[blog]\nrepos = [\".\", \"https://GITHUB.com/you/theme\"]\n"), "");
     let catalog = folders.load().unwrap();
     let blog = catalog.get(&name("blog")).unwrap();
-    assert!(blog.in_repository);
+    assert!(blog.repository.is_some());
     assert_eq!(blog.repos[0].url.as_str(), "git@github.com:you/blog.git");
-    let without = load_catalog(&folders.list, None, &host()).unwrap_err();
+    let without = folders.load_with(None, &host()).unwrap_err();
     assert_eq!(without.kind, Kind::Usage);
     assert_snapshot!(report(&without, folders.dir.path()), @r#"
     error: DIR/blog/.machine/projects.toml:2:10: repos[0]: `.` is the repository's remote `origin`, and it has none that can be used
@@ -190,13 +197,11 @@ fn the_users_table_lies_over_the_repositorys() {
          image = { amd64 = { location = \"/srv/x\" } }\n",
     );
     let catalog = folders.load().unwrap();
-    let reversed = Folders { list: folders.list.iter().rev().cloned().collect(), ..folders };
-    assert_eq!(reversed.load().unwrap(), catalog, "the order of the folders does not matter");
     let blog = catalog.get(&name("blog")).unwrap();
     assert_eq!((blog.cpus, blog.memory, blog.repos.len()), (3, ByteSize::from_gib(2), 1));
     let env: Vec<_> = blog.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(env, ["A=1", "B=2"], "the user's defaults are for the user's own projects");
-    assert!(blog.in_repository && blog.file.ends_with("blog/.machine/projects.toml"));
+    assert!(blog.repository.is_some() && blog.file.ends_with("blog/.machine/projects.toml"));
     assert!(matches!(blog.image, Some(Image::Custom(_))));
 }
 
@@ -243,8 +248,9 @@ proptest! {
         for in_repository in [false, true] {
             let source = Source { label: "projects.toml".into(), path: PathBuf::new(), text: text.clone() };
             let folder = ConfigFolder { dir: PathBuf::from("/no/such"), in_repository };
-            let host = host();
-            let file = ProjectsFile::read(&folder, &source, None, &host);
+            let repository = Repository { root: PathBuf::new(), origin: None };
+            let judge = Judge { host: &host(), repository: in_repository.then_some(&repository) };
+            let file = ProjectsFile::read(&folder, &source, judge);
             let mut files = [file];
             join(&mut files);
             let _ = problem::check(&[(&source, &files[0].walk.problems)]);

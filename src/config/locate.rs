@@ -67,7 +67,7 @@ pub struct Located {
 /// Finds the configuration folders.
 pub fn locate(lookup: &Lookup<'_>) -> Result<Located> {
     let user = ConfigFolder { dir: user_dir(lookup)?, in_repository: false };
-    let repository_root = find_root(lookup.cwd, lookup.home);
+    let repository_root = repository_root(lookup.cwd, lookup.home);
     let searched = repository_root.as_deref().filter(|_| lookup.explicit.is_none());
     let repository = searched
         .and_then(|root| find_folder(lookup.cwd, root))
@@ -93,7 +93,7 @@ fn user_dir(lookup: &Lookup<'_>) -> Result<PathBuf> {
 }
 
 /// The nearest folder upwards that has `.git` (a folder, or a file in worktrees and submodules); never above the home.
-fn find_root(cwd: &Path, home: &Path) -> Option<PathBuf> {
+pub fn repository_root(cwd: &Path, home: &Path) -> Option<PathBuf> {
     for dir in cwd.ancestors() {
         if dir.join(".git").exists() {
             return Some(dir.to_owned());

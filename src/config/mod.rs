@@ -33,7 +33,7 @@ pub use catalog::{Catalog, load_catalog};
 pub use computer::load_computer;
 pub use edit::add_project;
 pub use guess::guess_profiles;
-pub use locate::{ConfigFolder, Located, Lookup, locate};
+pub use locate::{ConfigFolder, Located, Lookup, locate, repository_root};
 pub use profile_starter::render_profile_starter;
 pub use provision::load_provision;
 pub use shelf::{ListedProfile, files_to_copy, folder_for_new, list_profiles, profile_names};

@@ -10,7 +10,7 @@ use super::image::read_image;
 use super::repos::read_repos;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
-use crate::model::{ByteSize, EnvName, Host, ProfileName, ProjectName, RepoUrl, shown};
+use crate::model::{ByteSize, EnvName, Host, ProfileName, ProjectName, Repository, shown};
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
 const SMALLEST_DISK: ByteSize = ByteSize::from_gib(4);
@@ -58,9 +58,8 @@ pub(super) const PROJECT: Schema = Schema {
 #[derive(Clone, Copy)]
 pub(super) struct Judge<'a> {
     pub host: &'a Host,
-    /// What `repos = ["."]` stands for.
-    pub origin: Option<&'a RepoUrl>,
-    pub in_repository: bool,
+    /// The repository that the file was found in; `None` for the user's own file.
+    pub repository: Option<&'a Repository>,
 }
 
 /// The keys that a table has.
@@ -101,7 +100,7 @@ impl Draft {
             "env" => self.env = read_env(value, walk),
             "setup" => self.setup = read_setup(value, walk),
             "forward_agent" => self.forward_agent = value.flag(walk),
-            "image" => self.image = read_image(value, judge.in_repository, walk),
+            "image" => self.image = read_image(value, judge.repository.is_some(), walk),
             _ => {}
         }
     }
@@ -128,7 +127,7 @@ impl Draft {
         Project {
             name,
             file,
-            in_repository: judge.in_repository,
+            repository: judge.repository.cloned(),
             repos: self.repos.unwrap_or_default(),
             profiles: self.profiles.unwrap_or_default().into_iter().map(|(name, _)| name).collect(),
             cpus: self.cpus.unwrap_or(DEFAULT_CPUS.min(judge.host.cpus.max(1))),

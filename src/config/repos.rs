@@ -63,9 +63,10 @@ fn read_url(value: &Value<'_>, expected: &str, judge: Judge<'_>, walk: &mut Walk
         return read_own(value, judge, walk);
     }
     let url: RepoUrl = value.parse(expected, walk)?;
-    let is_trusted = judge.origin.is_some_and(|origin| origin.host().eq_ignore_ascii_case(url.host()));
-    if judge.in_repository && !is_trusted {
-        let own = match judge.origin {
+    let Some(repository) = judge.repository else { return Some(url) };
+    let is_trusted = |origin: &RepoUrl| origin.host().eq_ignore_ascii_case(url.host());
+    if !repository.origin.as_ref().is_some_and(is_trusted) {
+        let own = match &repository.origin {
             Some(origin) => format!("its own is on `{}`", shown(origin.host())),
             None => "it has no remote `origin` of its own".to_owned(),
         };
@@ -79,15 +80,15 @@ fn read_url(value: &Value<'_>, expected: &str, judge: Judge<'_>, walk: &mut Walk
 
 /// `.` is the repository that the file lies in.
 fn read_own(value: &Value<'_>, judge: Judge<'_>, walk: &mut Walk<'_>) -> Option<RepoUrl> {
-    if !judge.in_repository {
+    let Some(repository) = judge.repository else {
         value.fault("`.` is the repository that a projects.toml lies in, and this one lies in none", walk);
         return None;
-    }
-    if judge.origin.is_none() {
+    };
+    if repository.origin.is_none() {
         value.fault("`.` is the repository's remote `origin`, and it has none that can be used", walk);
         walk.problems.hint("give it one: `git remote add origin git@github.com:you/blog.git`");
     }
-    judge.origin.cloned()
+    repository.origin.clone()
 }
 
 /// The rules of `git check-ref-format` that keep a name from being an option, a range or a reflog entry.

@@ -33,7 +33,7 @@ impl Folder {
     }
 
     fn stack(&self, profiles: &[&str]) -> Result<Vec<Profile>> {
-        let mut catalog = load_catalog(std::slice::from_ref(&self.folder), None, &host()).unwrap();
+        let mut catalog = load_catalog(&self.folder, None, &host()).unwrap();
         let (_, mut project) = catalog.projects.pop_first().unwrap();
         project.profiles = profiles.iter().map(|name| name.parse().unwrap()).collect();
         profile_stack(&project, &load_provision(&self.folder)?, &self.folder)

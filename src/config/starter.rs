@@ -152,6 +152,7 @@ mod tests {
     use super::*;
     use crate::config::testing::{host, put};
     use crate::config::{ConfigFolder, load_catalog, load_provision, profile_stack};
+    use crate::model::Repository;
 
     /// Takes the `#` of every line of TOML away.
     fn uncomment(text: &str) -> String {
@@ -172,8 +173,14 @@ mod tests {
         put(dir.path(), "setup.sh", "#!/usr/bin/env bash\n");
         put(dir.path(), "example.gpg", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
         let folder = ConfigFolder { dir: dir.path().to_owned(), in_repository };
-        let origin = "git@github.com:you/blog.git".parse().unwrap();
-        let catalog = load_catalog(std::slice::from_ref(&folder), Some(&origin), &host()).unwrap();
+        let origin = "git@github.com:you/blog.git".parse().ok();
+        let repository = Repository { root: dir.path().to_owned(), origin };
+        let user = ConfigFolder { dir: dir.path().join("none"), in_repository: false };
+        let catalog = if in_repository {
+            load_catalog(&user, Some((&folder, &repository)), &host()).unwrap()
+        } else {
+            load_catalog(&folder, None, &host()).unwrap()
+        };
         let provision = load_provision(&folder).unwrap();
         let projects: Vec<_> = catalog.projects.into_values().collect();
         for project in &projects {

@@ -9,6 +9,7 @@ mod name;
 mod project;
 mod refused;
 mod repo_url;
+mod repository;
 mod size;
 
 pub use age::MaxAge;
@@ -18,4 +19,5 @@ pub use name::{EnvName, ImageName, ProfileName, ProjectName};
 pub use project::*;
 pub use refused::{Refused, credential_ranges, push_visible, shown};
 pub use repo_url::{RepoUrl, Transport, is_folder_name};
+pub use repository::Repository;
 pub use size::ByteSize;

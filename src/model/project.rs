@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl};
+use super::{Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl, Repository};
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub struct Project {
     pub name: ProjectName,
     /// The projects.toml it stands in.
     pub file: PathBuf,
-    /// Whether that file lies in a repository (and so is not the user's own).
-    pub in_repository: bool,
+    /// The repository that file was found in; `None` for the user's own file.
+    pub repository: Option<Repository>,
     /// In order; the first is where `ssh` opens. May be empty.
     pub repos: Vec<Repo>,
     /// On top of `base`, in this order.

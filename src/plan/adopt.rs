@@ -5,46 +5,56 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Goal, Site};
+use super::{Confirm, Goal, Site};
 use crate::disk;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::lima;
 use crate::process::Cmd;
 use crate::record::MachineRecord;
 
 /// Refuses a goal that means another machine than the one of that name.
 ///
-/// A machine of a repository's file is its name and its remote; one of a user's file is its name and that file. A file
-/// that moved is bound anew after `confirm` agreed (decision of the user, so it is asked above).
-pub(super) fn check_owner(
-    goal: &Goal,
-    record: &MachineRecord,
-    confirm: &dyn Fn(&str) -> Option<bool>,
-) -> Result<()> {
-    let name = &goal.name;
-    let from = record.config_file.display();
-    let same_file = record.config_file == goal.config_file;
-    if goal.in_repository {
-        let origin = goal.origin();
-        if record.origin == origin {
-            return Ok(());
-        }
-        let theirs = record.origin.as_deref().unwrap_or("no repository");
-        return Err(Failure::usage(format!("the machine `{name}` belongs to {theirs}, from `{from}`"))
-            .hint(format!("give this project another name in `{}`", goal.config_file.display())));
-    }
-    if same_file {
+/// A user's file that moved is bound anew after one question; while the file of before is still there, `--yes` does not
+/// answer it. A repository's file takes over nobody's machine, and nobody is asked.
+pub(super) fn check_owner(goal: &Goal, record: &MachineRecord, confirm: &Confirm) -> Result<()> {
+    let repository = goal.repository.as_ref();
+    if record.is_of(&goal.config_file, repository, &goal.repos) {
         return Ok(());
     }
+    let claimed = || record.claimed_by(&goal.config_file, repository);
+    // The user's own table may take the place of a repository's that is about the same repository.
+    let first = goal.repos.first().map(|repo| repo.url.normalised());
+    let is_moved = !record.in_repository || (first.is_some() && record.origin == first);
+    if repository.is_some() || !is_moved {
+        return Err(claimed());
+    }
     let question = format!(
-        "The machine `{name}` was made from `{from}`. Let it follow `{}` from now on?",
+        "The machine `{}` was made from `{}`. Let it follow `{}` from now on?",
+        goal.name,
+        record.config_file.display(),
         goal.config_file.display()
     );
-    match confirm(&question) {
-        Some(true) => Ok(()),
-        _ => Err(Failure::usage(format!("the machine `{name}` belongs to `{from}`"))
-            .hint(format!("give this project another name, or answer yes: `machine up {name} --yes`"))),
+    let is_gone = !record.config_file.exists();
+    if confirm(&question, is_gone) == Some(true) { Ok(()) } else { Err(claimed()) }
+}
+
+/// Refuses to take a machine whose record is lost for a repository's, unless somebody says that it is: the instance does
+/// not tell whose it is, and the one who says so must not be the file itself.
+pub(super) fn check_lost(goal: &Goal, confirm: &Confirm) -> Result<()> {
+    let Some(repository) = &goal.repository else { return Ok(()) };
+    let (name, identity) = (&goal.name, repository.identity());
+    let question = format!(
+        "The record of the machine `{name}` is lost, and with it whose it is. Is it that of the repository `{identity}`?"
+    );
+    if confirm(&question, false) == Some(true) {
+        return Ok(());
     }
+    let sentence = format!(
+        "the record of the machine `{name}` is lost, so it is not known whether it is that of the repository `{identity}`"
+    );
+    Err(Failure::new(Kind::NotTrusted, sentence)
+        .hint(format!("say so on a terminal: `machine up {name}`"))
+        .hint(format!("or delete the machine, if nobody wants it: `machine destroy {name}`")))
 }
 
 /// Rebuilds a lost record from the instance itself. What only the configuration knows is as for an empty project.

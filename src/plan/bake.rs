@@ -154,7 +154,7 @@ fn bake_goal(site: &Site, goal: &Goal, level: &Level, store: &Store) -> Goal {
     Goal {
         name: level.machine(),
         config_file: store.folder().to_owned(),
-        in_repository: false,
+        repository: None,
         cpus,
         memory,
         disk: box_disk,
@@ -187,7 +187,7 @@ fn build(site: &Site, goal: Goal, reporter: &mut Reporter) -> Result<()> {
         site.driver().remove_half_made(name)?;
     }
     let again = goal.again.clone();
-    let (mut work, observed) = observe(site, goal, &|_| Some(true))?;
+    let (mut work, observed) = observe(site, goal, &|_, _| Some(true))?;
     let Plan(steps) = plan(observed);
     for step in steps {
         site.runner.check_interrupt()?;

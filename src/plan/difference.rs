@@ -147,7 +147,7 @@ mod tests {
         Goal {
             name: "blog".parse().expect("a name"),
             config_file: "/c".into(),
-            in_repository: false,
+            repository: None,
             cpus: 2,
             memory: ByteSize::from_gib(4),
             disk: ByteSize::from_gib(40),

@@ -10,7 +10,7 @@ use super::observe::{observe, random_hex};
 use super::provision::provision;
 use super::report::Reporter;
 use super::repositories::repositories;
-use super::{BoxUse, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
+use super::{BoxUse, Confirm, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
 use crate::failure::{Failure, Result};
 use crate::guest::{Layer, Observation, observe_script};
 use crate::lima::{Instance, LocalImage, Machine};
@@ -43,8 +43,8 @@ pub(super) struct Work<'a> {
 
 /// What the caller does in between.
 pub struct Hooks<'a> {
-    /// Asks a question whose default is yes; `None` when nobody can answer.
-    pub confirm: &'a dyn Fn(&str) -> Option<bool>,
+    /// Asks the user.
+    pub confirm: &'a Confirm<'a>,
     /// Completes the goal by what takes time to find out, once it is known that there is something to do. The record
     /// is that of an existing machine.
     pub complete: &'a dyn Fn(Goal, Option<&MachineRecord>) -> Result<Goal>,
@@ -61,6 +61,7 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     if steps.is_empty() {
         refuse_box_options(&work.goal)?;
         tell(reporter, &work, &beyond_up(&work));
+        work.record.belong_to(&work.goal.config_file, work.goal.repository.as_ref());
         work.touch()?;
         Journal::close(site.layout, name.as_str())?;
         return Ok(Outcome::WasReady);
@@ -150,9 +151,7 @@ impl Work<'_> {
 
     /// What the record says of sessions follows the configuration at once; sizes follow at a start.
     fn follow_goal(&mut self) {
-        self.record.config_file.clone_from(&self.goal.config_file);
-        self.record.in_repository = self.goal.in_repository;
-        self.record.origin = self.goal.origin();
+        self.record.belong_to(&self.goal.config_file, self.goal.repository.as_ref());
         self.record.git_hosts.clone_from(&self.goal.git_hosts);
         self.record.forward_agent = self.goal.forward_agent;
         self.record.folder = self.goal.folder();

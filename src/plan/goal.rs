@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::boxes::Level;
 use crate::guest::{Layer, Step};
-use crate::model::{ByteSize, GitHost, ImageSource, ProjectName, Repo, Setup};
+use crate::model::{ByteSize, GitHost, ImageSource, ProjectName, Repo, Repository, Setup};
 
 /// How far the cache of boxes is used for a new machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Goal {
     pub name: ProjectName,
     /// The projects.toml it stands in.
     pub config_file: PathBuf,
-    /// Whether that file lies in a repository.
-    pub in_repository: bool,
+    /// The repository that file was found in; `None` for the user's own file.
+    pub repository: Option<Repository>,
     /// Virtual processors.
     pub cpus: u32,
     /// Memory.
@@ -78,11 +78,6 @@ impl Goal {
     /// The folder, below the home folder, that sessions open in; empty for the home folder itself.
     pub fn folder(&self) -> String {
         self.repos.first().map_or_else(String::new, |repo| format!("code/{}", repo.dir))
-    }
-
-    /// The first repository, in the form by which two addresses are compared.
-    pub fn origin(&self) -> Option<String> {
-        self.repos.first().map(|repo| repo.url.normalised())
     }
 
     /// A digest of everything that `up` would bring about.

@@ -29,6 +29,9 @@ pub use site::{Connection, Site, write_ssh_hosts};
 
 use crate::lima::Status;
 
+/// Asks a yes-or-no question with its default answer; `None` when nobody can answer.
+pub type Confirm<'a> = dyn Fn(&str, bool) -> Option<bool> + 'a;
+
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {

@@ -3,17 +3,13 @@
 //! Enters: a goal, a site. Leaves: its record, old or new, and an `Observed`. Changes nothing; refuses what is not ours.
 
 use super::execute::Work;
-use super::{Goal, Observed, Presence, Site, Step, adopt, bake};
+use super::{Confirm, Goal, Observed, Presence, Site, Step, adopt, bake};
 use crate::failure::{Failure, Result};
 use crate::guest::Observation;
 use crate::record::{Journal, MachineRecord};
 
 /// Looks the machine up: its record and one `limactl list`.
-pub(super) fn observe<'a>(
-    site: &'a Site<'a>,
-    goal: Goal,
-    confirm: &dyn Fn(&str) -> Option<bool>,
-) -> Result<(Work<'a>, Observed)> {
+pub(super) fn observe<'a>(site: &'a Site<'a>, goal: Goal, confirm: &Confirm) -> Result<(Work<'a>, Observed)> {
     let name = goal.name.as_str();
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
@@ -21,20 +17,22 @@ pub(super) fn observe<'a>(
     let half_made = is_half_made(site, name)?;
     let loaded = MachineRecord::load(site.layout, name);
     let there = instance.is_some() && !half_made;
+    if let Ok(Some(record)) = &loaded {
+        adopt::check_owner(&goal, record, confirm)?;
+    }
     let record = match loaded {
         Ok(Some(record)) if there => Some(record),
         // Lost or damaged: the instance itself knows enough.
         Err(failure) if failure.hints.iter().any(|hint| hint.contains("upgrade")) => return Err(failure),
-        Ok(None) | Err(_) if there => Some(MachineRecord {
-            config_file: goal.config_file.clone(),
-            in_repository: goal.in_repository,
-            origin: goal.origin(),
-            ..adopt::rebuild(site, name)?
-        }),
+        Ok(None) | Err(_) if there => {
+            adopt::check_lost(&goal, confirm)?;
+            let mut record = adopt::rebuild(site, name)?;
+            record.belong_to(&goal.config_file, goal.repository.as_ref());
+            Some(record)
+        }
         Ok(_) | Err(_) => None,
     };
     if let Some(record) = &record {
-        adopt::check_owner(&goal, record, confirm)?;
         refuse_shrinking(&goal, record)?;
     }
     let presence = match (&instance, &record) {
@@ -83,17 +81,16 @@ fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
 }
 
 fn blank(goal: &Goal) -> MachineRecord {
-    MachineRecord {
+    let mut record = MachineRecord {
         uuid: random_hex(),
-        config_file: goal.config_file.clone(),
-        in_repository: goal.in_repository,
-        origin: goal.origin(),
         disk_bytes: goal.disk.bytes(),
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
         git_hosts: goal.git_hosts.clone(),
         ..MachineRecord::blank(goal.name.as_str())
-    }
+    };
+    record.belong_to(&goal.config_file, goal.repository.as_ref());
+    record
 }
 
 /// 32 hexadecimal digits that nobody can guess.

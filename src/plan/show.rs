@@ -8,13 +8,13 @@ use super::execute::Work;
 use super::observe::observe;
 use super::provision::step_command;
 use super::repositories::{clone_command, setup_command};
-use super::{Goal, Observed, Plan, Presence, Site, Step, adopt, plan};
+use super::{Confirm, Goal, Observed, Plan, Presence, Site, Step, adopt, plan};
 use crate::failure::Result;
 use crate::guest::setup_script;
 use crate::lima::image::{download_command, local_path};
 
 /// Lists the commands by which `up` would bring the machine to its goal.
-pub fn show(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<String> {
+pub fn show(site: &Site, goal: Goal, confirm: &Confirm) -> Result<String> {
     let name = goal.name.to_string();
     let lines = lines(site, goal, confirm)?;
     Ok(if lines.is_empty() { format!("# {name}: ready, nothing to do") } else { lines.join("\n") })
@@ -25,13 +25,13 @@ pub fn show_rebuild(site: &Site, goal: Goal) -> Result<String> {
     let (limactl, name) = (site.driver().limactl, goal.name.to_string());
     let mut lines = vec![format!("# delete `{name}`, once it is known that no work is lost")];
     lines.extend([limactl.stop(&name).to_string(), limactl.delete(&name).to_string()]);
-    let (work, observed) = observe(site, goal, &|_| Some(true))?;
+    let (work, observed) = observe(site, goal, &|_, _| Some(true))?;
     let absent = Observed { presence: Presence::Absent, is_ready: false, ..observed };
     lines.extend(plan_lines(&work, absent)?);
     Ok(lines.join("\n"))
 }
 
-fn lines(site: &Site, goal: Goal, confirm: &dyn Fn(&str) -> Option<bool>) -> Result<Vec<String>> {
+fn lines(site: &Site, goal: Goal, confirm: &Confirm) -> Result<Vec<String>> {
     let (work, observed) = observe(site, goal, confirm)?;
     plan_lines(&work, observed)
 }
@@ -62,7 +62,7 @@ fn box_commands(site: &Site, goal: &Goal) -> Result<Vec<String>> {
         Some(bake) => {
             let mut built =
                 vec![format!("# the box `{}` is built, by the machine `{}`:", level.name, bake.name)];
-            built.extend(lines(site, bake, &|_| Some(true))?);
+            built.extend(lines(site, bake, &|_, _| Some(true))?);
             built.push(format!("# the box `{}` is there", level.name));
             built
         }

@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::model::GitHost;
 
 /// The version of the file's meaning; a newer one is refused.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 /// A machine as we know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct MachineRecord {
     /// Whether that file lies in a repository.
     #[serde(default)]
     pub in_repository: bool,
-    /// The first repository's address in its normalised form; part of the identity for a repository's own file.
+    /// The identity of that repository. In schema 1 the first one that the file lists; for a user's file too.
     pub origin: Option<String>,
     /// The port of 127.0.0.1 that reaches sshd.
     pub port: u16,

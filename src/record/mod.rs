@@ -4,6 +4,7 @@
 
 mod journal;
 mod machine;
+mod owner;
 mod project_lock;
 mod sessions;
 

@@ -9,14 +9,19 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Result};
-use crate::model::{GitIdentity, GitSettings, RepoUrl};
+use crate::model::{GitIdentity, GitSettings, RepoUrl, Repository};
 use crate::process::Cmd;
 
 /// git answers in milliseconds, unless its configuration lies on a network that hangs.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The remote of the repository at `root`; `None` when it has none, or none that we could clone.
-pub fn origin_of(context: &Context, root: &Path) -> Option<RepoUrl> {
+/// The repository at `root`. Its `.git` is named, as git would look for another one above a `.git` that is none.
+pub fn repository_at(context: &Context, root: &Path) -> Repository {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    Repository { origin: origin_of(context, &root), root }
+}
+
+fn origin_of(context: &Context, root: &Path) -> Option<RepoUrl> {
     let safe = [
         "core.fsmonitor=false",
         "core.hooksPath=/dev/null",
@@ -24,7 +29,8 @@ pub fn origin_of(context: &Context, root: &Path) -> Option<RepoUrl> {
         "safe.bareRepository=explicit",
     ];
     let cmd = safe.iter().fold(Cmd::new("git"), |cmd, option| cmd.arg("-c").arg(option));
-    let cmd = cmd.args(["config", "--local", "--no-includes", "--get", "remote.origin.url"]);
+    let cmd =
+        cmd.args(["--git-dir=.git", "config", "--local", "--no-includes", "--get", "remote.origin.url"]);
     let found = context.runner.read(&cmd.in_folder(root).time_limit(LIMIT)).ok()?.text();
     found.trim().parse().ok()
 }

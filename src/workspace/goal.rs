@@ -49,7 +49,7 @@ pub fn build_goal(
     Ok(Goal {
         name: project.name.clone(),
         config_file: project.file.clone(),
-        in_repository: project.in_repository,
+        repository: project.repository.clone(),
         cpus: project.cpus,
         memory: project.memory,
         disk: project.disk,

@@ -37,7 +37,7 @@ pub fn raise(
     let name = project.name.as_str();
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
-    let confirm = |question: &str| context.ui.confirm(question, true);
+    let confirm = |question: &str, default: bool| context.ui.confirm(question, default);
     let complete =
         |goal, record: Option<&MachineRecord>| complete_goal(context, workspace, project, goal, record);
     let mut reporter = Reporter::new(&context.ui);

@@ -19,8 +19,13 @@ use crate::ui;
 /// When the address cannot be read, or its name is taken by another project.
 pub fn project_from_url(context: &Context, workspace: &Workspace, text: &str) -> Result<Project> {
     let url: RepoUrl = text.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
+    // What a repository's file lists makes its projects nobody else's.
     let same = |project: &&Project| {
-        project.repos.first().is_some_and(|repo| repo.url.normalised() == url.normalised())
+        let own = match &project.repository {
+            Some(repository) => repository.origin.as_ref(),
+            None => project.repos.first().map(|repo| &repo.url),
+        };
+        own.is_some_and(|own| own.normalised() == url.normalised())
     };
     if let Some(project) = workspace.catalog.projects.values().find(same) {
         return Ok(project.clone());
@@ -45,7 +50,8 @@ pub fn first_project(
     let given = name
         .map(|name| name.parse::<ProjectName>().map_err(|cause| Failure::usage(format!("PROJECT: {cause}"))));
     let given = given.transpose()?;
-    if let (Some(root), Some(origin)) = (&workspace.located.repository_root, &workspace.origin) {
+    let found = workspace.repository.as_ref();
+    if let Some((root, origin)) = found.and_then(|found| Some((&found.root, found.origin.as_ref()?))) {
         let name = given.map_or_else(|| name_for(origin), Ok)?;
         let profiles = guess_profiles(&disk::names_in(root));
         let stack: Vec<String> = profiles.iter().map(|profile| format!(" with profile {profile}")).collect();
@@ -128,7 +134,7 @@ fn preview(context: &Context, file: &Path, name: &ProjectName, text: &str) -> Re
 }
 
 fn read_back(context: &Context, folder: &ConfigFolder, name: &ProjectName) -> Result<Project> {
-    let catalog = load_catalog(std::slice::from_ref(folder), None, &context.host)?;
+    let catalog = load_catalog(folder, None, &context.host)?;
     let found = catalog.get(name).cloned();
     found.ok_or_else(|| Failure::operation(format!("`{name}` is not in `{}`", folder.projects().display())))
 }

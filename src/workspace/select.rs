@@ -4,14 +4,15 @@
 
 use std::path::Path;
 
-use super::git::origin_of;
+use super::git::repository_at;
 use crate::config::{
     Catalog, ConfigFolder, Located, Lookup, load_catalog, load_computer, locate, profile_names,
+    repository_root,
 };
 use crate::context::{Context, completion_layout, completion_surroundings};
 use crate::failure::{Failure, Result};
 use crate::lima::launcher::Choice;
-use crate::model::{Accelerator, Computer, Project, ProjectName, RepoUrl};
+use crate::model::{Accelerator, Computer, Project, ProjectName, RepoUrl, Repository};
 use crate::plan::Site;
 use crate::record::MachineRecord;
 
@@ -19,8 +20,8 @@ use crate::record::MachineRecord;
 pub struct Workspace {
     /// Where it lies.
     pub located: Located,
-    /// The remote of the repository around the current folder.
-    pub origin: Option<RepoUrl>,
+    /// The repository around the current folder.
+    pub repository: Option<Repository>,
     /// Its projects.
     pub catalog: Catalog,
     /// What belongs to the computer.
@@ -44,12 +45,11 @@ impl Workspace {
     /// Everything that is wrong in the files, at once.
     pub fn load(context: &Context) -> Result<Self> {
         let located = locate_from(context)?;
-        // Only a repository's own file can mean "this repository".
-        let origin = located.repository_root.as_deref().and_then(|root| origin_of(context, root));
-        let folders: Vec<ConfigFolder> = located.repository.iter().chain([&located.user]).cloned().collect();
-        let catalog = load_catalog(&folders, origin.as_ref(), &context.host)?;
+        let repository = located.repository_root.as_deref().map(|root| repository_at(context, root));
+        let found = located.repository.as_ref().zip(repository.as_ref());
+        let catalog = load_catalog(&located.user, found, &context.host)?;
         let computer = load_computer(&located.user, &context.layout.home)?;
-        Ok(Self { located, origin, catalog, computer })
+        Ok(Self { located, repository, catalog, computer })
     }
 
     /// Whether a projects.toml is one of those that were read.
@@ -65,33 +65,57 @@ impl Workspace {
     /// The project of a name, also one of a file elsewhere that a machine was made from.
     pub fn named(&self, context: &Context, name: &str) -> Result<Option<Project>> {
         let name: ProjectName = name.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
-        if let Some(project) = self.catalog.get(&name) {
-            return Ok(Some(project.clone()));
+        let record = MachineRecord::load(&context.layout, name.as_str()).ok().flatten();
+        let found = self.catalog.get(&name);
+        // A table without `repos` may be the one that lies over a repository's, seen from outside of it. Beside a named
+        // folder no repository's file is read, so there is nothing for it to lie over.
+        let is_named = context.options.config_dir.is_some();
+        let lies_over =
+            |project: &Project| !is_named && project.repository.is_none() && project.repos.is_empty();
+        let is_elsewhere =
+            |record: &MachineRecord| found.is_none_or(|p| record.in_repository && lies_over(p));
+        match record.filter(is_elsewhere) {
+            Some(record) => Ok(self.recorded(context, &name, &record)?.or_else(|| found.cloned())),
+            None => Ok(found.cloned()),
         }
-        let Ok(Some(record)) = MachineRecord::load(&context.layout, name.as_str()) else { return Ok(None) };
+    }
+
+    /// The project of a name in the file that its machine was made from.
+    fn recorded(
+        &self,
+        context: &Context,
+        name: &ProjectName,
+        record: &MachineRecord,
+    ) -> Result<Option<Project>> {
         let Some(dir) = record.config_file.parent().filter(|dir| dir.is_dir()) else { return Ok(None) };
         let folder = ConfigFolder { dir: dir.to_owned(), in_repository: record.in_repository };
-        let origin = record.in_repository.then(|| origin_of(context, dir)).flatten();
-        let mut folders = vec![folder];
-        if record.in_repository {
-            folders.push(self.located.user.clone());
-        }
-        Ok(load_catalog(&folders, origin.as_ref(), &context.host)?.get(&name).cloned())
+        let catalog = if record.in_repository {
+            let Some(root) = repository_root(dir, &context.layout.home) else { return Ok(None) };
+            let repository = repository_at(context, &root);
+            load_catalog(&self.located.user, Some((&folder, &repository)), &context.host)?
+        } else {
+            load_catalog(&folder, None, &context.host)?
+        };
+        Ok(catalog.get(name).cloned())
     }
 
     /// The project that is meant when none is named: that of the current repository, else the only one.
-    pub fn implied(&self) -> Option<Project> {
+    pub fn implied(&self, context: &Context) -> Result<Option<Project>> {
         let projects = || self.catalog.projects.values();
         let of_this_repository = |project: &&Project| {
-            let origin = self.origin.as_ref().map(RepoUrl::normalised);
+            let origin = self.repository.as_ref().and_then(|repository| repository.origin.as_ref());
+            let origin = origin.map(RepoUrl::normalised);
             origin.is_some() && project.repos.iter().any(|repo| Some(repo.url.normalised()) == origin)
         };
         let in_this_file = || {
-            let mut found = projects().filter(|project| project.in_repository);
+            let mut found = projects().filter(|project| project.repository.is_some());
             found.next().filter(|_| found.next().is_none())
         };
         let only = || projects().next().filter(|_| self.catalog.projects.len() == 1);
-        projects().find(of_this_repository).or_else(in_this_file).or_else(only).cloned()
+        let Some(project) = projects().find(of_this_repository).or_else(in_this_file).or_else(only) else {
+            return Ok(None);
+        };
+        self.named(context, project.name.as_str())
     }
 
     /// The project meant by an optional name.
@@ -101,8 +125,25 @@ impl Workspace {
     pub fn choose(&self, context: &Context, name: Option<&str>) -> Result<Project> {
         match name {
             Some(name) => self.named(context, name)?.ok_or_else(|| self.unknown(name)),
-            None => self.implied().ok_or_else(|| self.ambiguous()),
+            None => self.implied(context)?.ok_or_else(|| self.ambiguous()),
         }
+    }
+
+    /// The project meant by an optional name, with its machine.
+    ///
+    /// # Errors
+    /// When there is none yet, or the machine of that name is another project's.
+    pub fn choose_machine(&self, context: &Context, name: Option<&str>) -> Result<(Project, MachineRecord)> {
+        let project = self.choose(context, name)?;
+        let record = MachineRecord::load(&context.layout, project.name.as_str())?.ok_or_else(|| {
+            Failure::operation(format!("the project `{}` has no machine yet", project.name))
+                .hint(format!("make it: `machine up {}`", project.name))
+        })?;
+        let repository = project.repository.as_ref();
+        if record.is_of(&project.file, repository, &project.repos) {
+            return Ok((project, record));
+        }
+        Err(record.claimed_by(&project.file, repository))
     }
 
     /// The error for a name that no file has.
@@ -131,13 +172,13 @@ impl Workspace {
 /// The folder that a project's provision.toml and profiles belong to.
 pub(super) fn folder_of(project: &Project) -> ConfigFolder {
     let dir = project.file.parent().unwrap_or(Path::new("/")).to_owned();
-    ConfigFolder { dir, in_repository: project.in_repository }
+    ConfigFolder { dir, in_repository: project.repository.is_some() }
 }
 
 /// The record of the machine that an optional name means. A named machine needs no configuration to be used.
 ///
 /// # Errors
-/// When there is no such machine yet.
+/// When there is no such machine yet, or none is named and the machine is another project's of that name.
 pub fn find_record(context: &Context, name: Option<&str>) -> Result<MachineRecord> {
     if let Some(name) = name {
         let name: ProjectName = name.parse().map_err(|cause| Failure::usage(format!("PROJECT: {cause}")))?;
@@ -145,11 +186,7 @@ pub fn find_record(context: &Context, name: Option<&str>) -> Result<MachineRecor
             return Ok(record);
         }
     }
-    let project = Workspace::load(context)?.choose(context, name)?;
-    MachineRecord::load(&context.layout, project.name.as_str())?.ok_or_else(|| {
-        Failure::operation(format!("the project `{}` has no machine yet", project.name))
-            .hint(format!("make it: `machine up {}`", project.name))
-    })
+    Ok(Workspace::load(context)?.choose_machine(context, name)?.1)
 }
 
 /// The place where plans are carried out.

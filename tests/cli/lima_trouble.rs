@@ -318,11 +318,11 @@ fn a_truncated_record_is_rebuilt_from_the_machine() {
 fn a_newer_record_is_refused() {
     let world = stopped();
     let path = ".local/state/machine/machines/hello/machine.json";
-    world.write(path, world.read(path).replace("\"schema\": 1", "\"schema\": 2"));
+    world.write(path, world.read(path).replace("\"schema\": 2", "\"schema\": 3"));
     assert_snapshot!(world.run(&["up", "hello"]), @"
     exit code 1
     --- stderr
-    error: `~/.local/state/machine/machines/hello/machine.json` was written by a newer `machine` (schema 2)
+    error: `~/.local/state/machine/machines/hello/machine.json` was written by a newer `machine` (schema 3)
     hint: upgrade `machine`
     ");
 }

@@ -12,6 +12,7 @@
 mod bad_input;
 mod bad_keys;
 mod boxes;
+mod claims;
 mod connect;
 mod destroy;
 mod dry_run;
