@@ -257,3 +257,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_repositorys_file_opens_nothing() {
+    let own = "host_access = true\nlan_access = true\nallow = [\"gitlab.corp:22\"]\n";
+    let folders = Folders::new(Some(&format!("[blog]\nrepos = [\".\"]\n{own}")), "");
+    assert_eq!(folders.load().unwrap_err().kind, Kind::Usage);
+    assert_snapshot!(folders.report(), @r#"
+    error: DIR/blog/.machine/projects.toml:3:15: host_access: what a machine may reach is yours to say: it belongs in your own projects.toml
+      3 | host_access = true
+        |               ^^^^
+    error: DIR/blog/.machine/projects.toml:4:14: lan_access: what a machine may reach is yours to say: it belongs in your own projects.toml
+      4 | lan_access = true
+        |              ^^^^
+    error: DIR/blog/.machine/projects.toml:5:9: allow: what a machine may reach is yours to say: it belongs in your own projects.toml
+      5 | allow = ["gitlab.corp:22"]
+        |         ^^^^^^^^^^^^^^^^^^
+    hint: edit `DIR/blog/.machine/projects.toml`
+    "#);
+    let folders = Folders::new(Some("[blog]\nrepos = [\".\"]\n"), &format!("[blog]\n{own}"));
+    let catalog = folders.load().unwrap();
+    let blog = catalog.projects.values().next().unwrap();
+    assert_eq!(blog.access.to_string(), "host_access, lan_access, gitlab.corp:22");
+}
+
+#[test]
+fn doors_are_judged_where_they_stand() {
+    let text = "[blog]\nhost_access = \"yes\"\nallow = [\"10.2.3.4/16\", \"*.corp\", \"a.corp:22\", \"a.corp:22\", 5]\n";
+    assert_snapshot!(Folders::new(None, text).report(), @r#"
+    error: projects.toml:2:15: host_access: expected `true` or `false`, got `"yes"`
+      2 | host_access = "yes"
+        |               ^^^^^
+    error: projects.toml:3:10: allow[0]: `10.2.3.4/16` has bits behind its prefix; did you mean `10.2.0.0/16`?
+      3 | allow = ["10.2.3.4/16", "*.corp", "a.corp:22", "a.corp:22", 5]
+        |          ^^^^^^^^^^^^^
+    error: projects.toml:3:25: allow[1]: `*.corp` is neither a host's name nor an IPv4 network
+      3 | allow = ["10.2.3.4/16", "*.corp", "a.corp:22", "a.corp:22", 5]
+        |                         ^^^^^^^^
+    error: projects.toml:3:48: allow[3]: listed twice
+      3 | allow = ["10.2.3.4/16", "*.corp", "a.corp:22", "a.corp:22", 5]
+        |                                                ^^^^^^^^^^^
+    error: projects.toml:3:61: allow[4]: expected a door such as `gitlab.corp:22` or `10.2.0.0/16`, got `5`
+      3 | allow = ["10.2.3.4/16", "*.corp", "a.corp:22", "a.corp:22", 5]
+        |                                                             ^
+    hint: edit `DIR/user/projects.toml`
+    "#);
+}

@@ -3,6 +3,7 @@
 //! Enters: the TOML files and the host they are judged against. Leaves: `Catalog`, `Provision`, `Computer`.
 //! Must not know how a machine is made: no Lima, no guest, no process.
 
+mod access;
 mod beside;
 mod bundled;
 mod catalog;

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::access::{read_allow, read_opening};
 use super::image::read_image;
 use super::repos::read_repos;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
-use crate::model::{ByteSize, EnvName, Host, ProfileName, ProjectName, Repository, shown};
+use crate::model::{Access, ByteSize, Door, EnvName, Host, ProfileName, ProjectName, Repository, shown};
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
 const SMALLEST_DISK: ByteSize = ByteSize::from_gib(4);
@@ -23,20 +24,22 @@ const DEFAULT_DISK: ByteSize = ByteSize::from_gib(40);
 /// Keys of a project, as messages and completions name them.
 pub(super) const PROJECT: Schema = Schema {
     what: "a project",
-    keys: &["repos", "profiles", "cpus", "memory", "disk", "shell", "env", "setup", "forward_agent", "image"],
-    later: &[
-        "allow",
+    keys: &[
+        "repos",
+        "profiles",
+        "cpus",
+        "memory",
+        "disk",
+        "shell",
+        "env",
+        "setup",
+        "forward_agent",
         "host_access",
-        "idle",
-        "isolation",
-        "keep_awake",
-        "keys",
         "lan_access",
-        "network",
-        "ports",
-        "secrets",
-        "token",
+        "allow",
+        "image",
     ],
+    later: &["idle", "isolation", "keep_awake", "keys", "network", "ports", "secrets", "token"],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("apt", "provision.toml, or in a profile"),
@@ -75,6 +78,9 @@ pub(super) struct Draft {
     env: BTreeMap<EnvName, String>,
     setup: Option<Setup>,
     forward_agent: Option<bool>,
+    host_access: Option<bool>,
+    lan_access: Option<bool>,
+    allow: Option<Vec<Door>>,
     image: Option<Image>,
 }
 
@@ -100,6 +106,9 @@ impl Draft {
             "env" => self.env = read_env(value, walk),
             "setup" => self.setup = read_setup(value, walk),
             "forward_agent" => self.forward_agent = value.flag(walk),
+            "host_access" => self.host_access = read_opening(value, judge, walk),
+            "lan_access" => self.lan_access = read_opening(value, judge, walk),
+            "allow" => self.allow = read_allow(value, judge, walk),
             "image" => self.image = read_image(value, judge.repository.is_some(), walk),
             _ => {}
         }
@@ -118,6 +127,9 @@ impl Draft {
             env: self.env,
             setup: over.setup.or(self.setup),
             forward_agent: over.forward_agent.or(self.forward_agent),
+            host_access: over.host_access.or(self.host_access),
+            lan_access: over.lan_access.or(self.lan_access),
+            allow: over.allow.or(self.allow),
             image: over.image.or(self.image),
         }
     }
@@ -137,6 +149,11 @@ impl Draft {
             env: self.env,
             setup: self.setup.unwrap_or_default(),
             forward_agent: self.forward_agent.unwrap_or(true),
+            access: Access {
+                host: self.host_access.unwrap_or_default(),
+                lan: self.lan_access.unwrap_or_default(),
+                allow: self.allow.unwrap_or_default(),
+            },
             image: self.image,
         }
     }

@@ -48,6 +48,12 @@ const PROJECT_KEYS: &str = r#"# Cloned into ~/code by ssh or https; `machine ssh
 # Whether sessions may use the ssh-agent of this computer; keys never leave it.
 #forward_agent = true
 
+# What of this computer and its networks the machine may reach: all services of this computer, the private networks it
+# is in, or single doors, each `NAME:PORT`, `ADDRESS:PORT` or a network. The computer itself is 192.168.5.2.
+#host_access = false
+#lan_access = false
+#allow = ["gitlab.corp:22", "10.2.0.0/16"]
+
 # The system: IMAGES. Default: what provision.toml says.
 #image = "debian-13"
 "#;
@@ -132,7 +138,9 @@ pub fn render_repository_starter(name: &ProjectName, origin: &RepoUrl, profiles:
         );
     }
     let is_set = |paragraph: &&str| {
-        !paragraph.contains("\n#repos") && (profiles.is_empty() || !paragraph.contains("\n#profiles"))
+        // What a repository asks of the computer that it lands on is not its own to say.
+        !["\n#repos", "\n#allow"].iter().any(|key| paragraph.contains(key))
+            && (profiles.is_empty() || !paragraph.contains("\n#profiles"))
     };
     for paragraph in fill(PROJECT_KEYS).trim_end().split("\n\n").filter(is_set) {
         let _ = write!(text, "\n{paragraph}\n");
@@ -227,6 +235,7 @@ mod tests {
             repos: Vec::new(),
             env: std::collections::BTreeMap::new(),
             setup: crate::config::Setup::ByLockFile,
+            access: crate::model::Access::default(),
             image: None,
             ..project
         };

@@ -6,6 +6,7 @@
 mod answer;
 mod environment;
 mod export;
+mod floor;
 mod identity;
 mod inventory;
 mod repositories;
@@ -17,6 +18,7 @@ mod steps;
 
 pub use answer::{Observation, observe_script};
 pub use export::export;
+pub use floor::open_while_building;
 pub use identity::{is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use repositories::{clone_script, setup_script};

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::environment::Environment;
+use super::floor::floor_step;
 use super::identity::identity_step;
 use super::step::Step;
 use super::steps::{apt_body, certificates_step, check_step, guest_step, label, profile_steps, shell_step};
-use crate::model::{Arch, GitHost, GitIdentity, Profile, Shell};
+use crate::model::{Arch, GitHost, GitIdentity, Openings, Profile, Shell};
 
 /// What a box holds: the profiles of a stack, or the first of them, whatever project comes to use it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,8 @@ pub struct Wanted<'a> {
     pub git_hosts: &'a [GitHost],
     /// Whether repositories are to be cloned, which takes git.
     pub needs_git: bool,
+    /// What of its host's side it may reach; `None` leaves that to whoever starts it.
+    pub openings: Option<&'a Openings>,
 }
 
 /// The steps that one profile adds to those before it.
@@ -51,10 +54,16 @@ pub struct Layer {
 }
 
 impl Stack<'_> {
-    /// What every guest has, below all profiles.
+    /// What every box has, below all profiles.
     pub fn foundation(&self) -> Vec<Step> {
+        self.foundation_with(Some(&Openings::default()))
+    }
+
+    /// The floor last, which may have to be fetched, and first of all that profiles bring.
+    fn foundation_with(&self, openings: Option<&Openings>) -> Vec<Step> {
         let certificates = (!self.ca_certs.is_empty()).then(|| certificates_step(self.ca_certs));
-        [guest_step()].into_iter().chain(certificates).collect()
+        let floor = openings.map(floor_step);
+        [guest_step()].into_iter().chain(certificates).chain(floor).collect()
     }
 
     /// The steps of each profile. Each profile's go on from the one before it, so that a box of the first few is good
@@ -82,7 +91,7 @@ pub const fn packages_script() -> &'static str {
 /// Lists the steps of one machine. Those that its box has done are not run again, by their stamps.
 pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
     let stack = &wanted.stack;
-    let mut steps = stack.foundation();
+    let mut steps = stack.foundation_with(wanted.openings);
     steps.push(environment(stack, wanted.env.clone()).step());
     steps.push(identity_step(wanted.identity, wanted.git_hosts));
     steps.extend(stack.layers().into_iter().flat_map(|layer| layer.steps));
@@ -134,6 +143,7 @@ mod tests {
     use super::*;
     use crate::guest::steps::tests::profile;
 
+    static CLOSED: Openings = Openings { host: false, lan: false, doors: Vec::new() };
     const NOBODY: GitIdentity = GitIdentity { name: None, email: None, signing_key: None };
 
     fn stack<'a>(profiles: &'a [Profile], ca_certs: &'a BTreeMap<String, String>) -> Stack<'a> {
@@ -142,7 +152,7 @@ mod tests {
 
     fn wanted(stack: Stack<'_>, needs_git: bool) -> Wanted<'_> {
         let (env, shell) = (BTreeMap::new(), Shell::Bash);
-        Wanted { stack, env, shell, identity: &NOBODY, git_hosts: &[], needs_git }
+        Wanted { stack, env, shell, identity: &NOBODY, git_hosts: &[], needs_git, openings: Some(&CLOSED) }
     }
 
     fn names(steps: &[Step]) -> Vec<&str> {
@@ -162,6 +172,7 @@ mod tests {
     fn the_order_of_a_machine() {
         let expected = [
             "guest: session helper, apt settings",
+            "floor: host and LAN closed",
             "environment: PATH",
             "git: no identity configured",
             "apt: jq, tmux, +1",
@@ -174,7 +185,14 @@ mod tests {
         ];
         let (profiles, none) = ([profile()], BTreeMap::new());
         assert_eq!(names(&list_steps(&wanted(stack(&profiles, &none), true))), expected);
-        assert_eq!(names(&list_steps(&wanted(stack(&[], &none), false)))[3..], ["shell: bash"]);
+        assert_eq!(names(&list_steps(&wanted(stack(&[], &none), false)))[4..], ["shell: bash"]);
+    }
+
+    #[test]
+    fn a_file_for_plain_lima_has_no_floor() {
+        let none = BTreeMap::new();
+        let steps = list_steps(&Wanted { openings: None, ..wanted(stack(&[], &none), false) });
+        assert!(!names(&steps).iter().any(|name| name.starts_with("floor")));
     }
 
     #[test]

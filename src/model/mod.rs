@@ -2,6 +2,7 @@
 //!
 //! Enters: text. Leaves: valid values. Knows nobody: no file, no process, no other room.
 
+mod access;
 mod age;
 mod git;
 mod host;
@@ -12,6 +13,7 @@ mod repo_url;
 mod repository;
 mod size;
 
+pub use access::{Access, Door, GUEST_NETWORK, Network, Opening, Openings, Place};
 pub use age::MaxAge;
 pub use git::{GitHost, GitIdentity};
 pub use host::{Arch, Host, HostOs};

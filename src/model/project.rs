@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl, Repository};
+use super::{
+    Access, Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl, Repository,
+};
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Project {
     pub setup: Setup,
     /// Whether sessions may use the host's ssh-agent; default true.
     pub forward_agent: bool,
+    /// What of the host's side it may reach; default nothing.
+    pub access: Access,
     /// The image, when the project names one.
     pub image: Option<Image>,
 }

@@ -75,6 +75,10 @@ pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
     if let Some(detail) = changed_names(&built.env, &goal.env) {
         add("env", detail, Needs::Reprovision);
     }
+    if built.access != goal.access {
+        let has = if built.access.is_empty() { "no floor" } else { &built.access };
+        add("access", format!("{has} → {}", goal.access), Needs::Reprovision);
+    }
     let newer = built.box_key.as_ref().zip(goal.levels.last()).filter(|(has, level)| **has != level.key);
     if let Some((_, level)) = newer.filter(|_| all.is_empty()) {
         let detail = format!("a new machine would start from another `{}`", level.name);
@@ -168,6 +172,9 @@ mod tests {
             git_hosts: Vec::new(),
             setup: Setup::None,
             forward_agent: false,
+            access: "closed".into(),
+            openings: crate::model::Openings::default(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -185,6 +192,7 @@ mod tests {
                 .collect(),
             cpus: 2,
             memory_bytes: 4 << 30,
+            access: "closed".into(),
             ..Built::default()
         };
         MachineRecord { built: Some(built), disk_bytes: 40 << 30, ..MachineRecord::blank("blog") }
@@ -208,6 +216,7 @@ mod tests {
             disk: ByteSize::from_gib(60),
             image_name: "ubuntu-24.04".into(),
             env: [("A".to_string(), "1".to_string())].into(),
+            access: "host_access, gitlab.corp:22".into(),
             ..goal(&["python3"])
         };
         let expected = [
@@ -216,6 +225,7 @@ mod tests {
             "memory: 4 GiB → 6 GiB: restart",
             "disk: 40 GiB → 60 GiB: restart",
             "env: +A: re-provision",
+            "access: closed → host_access, gitlab.corp:22: re-provision",
         ];
         assert_eq!(shown(&record(&["python3"]), &wants), expected);
     }

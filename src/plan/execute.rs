@@ -153,6 +153,7 @@ impl Work<'_> {
     fn follow_goal(&mut self) {
         self.record.belong_to(&self.goal.config_file, self.goal.repository.as_ref());
         self.record.git_hosts.clone_from(&self.goal.git_hosts);
+        self.record.addresses.clone_from(&self.goal.addresses);
         self.record.forward_agent = self.goal.forward_agent;
         self.record.folder = self.goal.folder();
     }
@@ -369,6 +370,7 @@ impl Work<'_> {
         let built = self.record.built.get_or_insert_default();
         built.left = still_there(built, &self.goal);
         (built.layers, built.env) = (built_layers(&self.goal), self.goal.env.clone());
+        built.access.clone_from(&self.goal.access);
         self.record.ready = host_agent.map(|host_agent| Ready { host_agent, wanted: self.goal.digest() });
         self.record.save(self.site.layout)
     }

@@ -3,13 +3,14 @@
 //! Enters: values of the configuration. Leaves: one value with a digest, by which two goals are compared.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
 use crate::boxes::Level;
 use crate::guest::{Layer, Step};
-use crate::model::{ByteSize, GitHost, ImageSource, ProjectName, Repo, Repository, Setup};
+use crate::model::{ByteSize, GitHost, ImageSource, Openings, ProjectName, Repo, Repository, Setup};
 
 /// How far the cache of boxes is used for a new machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +73,12 @@ pub struct Goal {
     pub setup: Setup,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
+    /// What of the host's side it may reach, as the configuration says it.
+    pub access: String,
+    /// The same in addresses.
+    pub openings: Openings,
+    /// What its names were looked up to be.
+    pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
 }
 
 impl Goal {

@@ -87,6 +87,7 @@ fn blank(goal: &Goal) -> MachineRecord {
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
         git_hosts: goal.git_hosts.clone(),
+        addresses: goal.addresses.clone(),
         ..MachineRecord::blank(goal.name.as_str())
     };
     record.belong_to(&goal.config_file, goal.repository.as_ref());

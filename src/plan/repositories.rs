@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::execute::Work;
+use super::names::look_up;
 use super::report::Reporter;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Observation, clone_script, setup_script};
@@ -130,8 +131,26 @@ fn cause(failure: &Failure) -> String {
     failure.error.chain().last().map(ToString::to_string).unwrap_or_default()
 }
 
+/// The door that a clone would need and that is closed.
+fn closed_door(work: &Work, repo: &Repo) -> Option<String> {
+    let alias = repo.url.host();
+    let known = work.goal.git_hosts.iter().find(|host| host.alias == alias);
+    let host = known.map_or(alias, |host| host.hostname.as_str());
+    let usual = if repo.url.transport() == Transport::Ssh { 22 } else { 443 };
+    let port = repo.url.port().or(known.and_then(|host| host.port)).unwrap_or(usual);
+    let refused = look_up(host).into_iter().any(|address| work.goal.openings.refuse(address, port));
+    refused.then(|| format!("{host}:{port}"))
+}
+
 fn advice(work: &Work, repo: &Repo) -> String {
     let again = format!("then: `machine up {}`", work.goal.name);
+    if let Some(door) = closed_door(work, repo) {
+        let name = &work.goal.name;
+        return format!(
+            "the network around this computer is closed to the machine, `{door}` with it: put \
+             `allow = [\"{door}\"]` below `[{name}]` in your own projects.toml, {again}"
+        );
+    }
     match repo.url.transport() {
         Transport::Ssh if !work.goal.forward_agent => {
             format!(

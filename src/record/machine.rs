@@ -3,6 +3,7 @@
 //! Enters: the file's text. Leaves: a record, or a refusal of a newer schema. A truncated file is said, not guessed.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -49,6 +50,9 @@ pub struct MachineRecord {
     /// How the guest reaches its git hosts, so that an `up` with nothing to do need not ask ssh.
     #[serde(default)]
     pub git_hosts: Vec<GitHost>,
+    /// What the names in `allow` were when they were last looked up.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     /// Whether the guest has answered since its last start; one that has can shut down cleanly, and is given the time.
     #[serde(default)]
     pub answered: bool,
@@ -85,6 +89,9 @@ pub struct Built {
     pub cpus: u32,
     /// Bytes.
     pub memory_bytes: u64,
+    /// What of the host's side it may reach, as the configuration said it; empty for machines older than the floor.
+    #[serde(default)]
+    pub access: String,
 }
 
 /// What one profile installed.
@@ -145,6 +152,7 @@ impl MachineRecord {
             forward_agent: false,
             folder: String::new(),
             git_hosts: Vec::new(),
+            addresses: BTreeMap::new(),
             answered: false,
             held: false,
             ready: None,

@@ -85,6 +85,7 @@ fn steps(project: &Project, profiles: &[Profile], git_hosts: &[GitHost], arch: A
         identity: &GitIdentity::default(),
         git_hosts,
         needs_git: !project.repos.is_empty(),
+        openings: None,
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::doors::{self, Addresses};
 use super::select::{Workspace, folder_of};
 use super::{git, remote};
 use crate::boxes::{Foundation, Level, disk_class};
@@ -18,14 +19,23 @@ use crate::plan::{BoxUse, Goal};
 use crate::record::MachineRecord;
 use crate::ui;
 
-/// The goal of a project, as far as it can be known without asking ssh: `git_hosts` are those of the last time.
+/// What was found out about the computer's surroundings, now or the last time.
+pub struct LookedUp {
+    /// How git hosts are reached.
+    pub git_hosts: Vec<GitHost>,
+    /// What the names in `allow` are.
+    pub addresses: Addresses,
+}
+
+/// The goal of a project, as far as it can be known without asking ssh: git hosts are those of the last time.
 pub fn build_goal(
     context: &Context,
     workspace: &Workspace,
     project: &Project,
-    git_hosts: Vec<GitHost>,
+    looked_up: LookedUp,
     box_use: BoxUse,
 ) -> Result<Goal> {
+    let LookedUp { git_hosts, addresses } = looked_up;
     let folder = folder_of(project);
     let provision = load_provision(&folder)?;
     let profiles = profile_stack(project, &provision, &folder)?;
@@ -35,6 +45,7 @@ pub fn build_goal(
         project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
     let ca_certs = &workspace.computer.ca_certs;
     let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch };
+    let openings = doors::open(&project.access, &addresses);
     let steps = list_steps(&Wanted {
         stack,
         env: env.clone(),
@@ -42,6 +53,7 @@ pub fn build_goal(
         identity: &identity,
         git_hosts: &git_hosts,
         needs_git: !project.repos.is_empty(),
+        openings: Some(&openings),
     });
     let source = image_source(&image, &workspace.computer, context.host.arch)?;
     let box_disk = disk_class(project.disk);
@@ -70,6 +82,9 @@ pub fn build_goal(
         git_hosts,
         setup: project.setup.clone(),
         forward_agent: project.forward_agent,
+        access: project.access.to_string(),
+        openings,
+        addresses,
     })
 }
 
@@ -98,7 +113,8 @@ pub fn complete_goal(
     for repo in &goal.repos {
         remote::check(context, repo, &folder, &|text| ui::warn(text))?;
     }
-    build_goal(context, workspace, project, remote::git_hosts(context, &goal.repos)?, goal.box_use)
+    let git_hosts = remote::git_hosts(context, &goal.repos)?;
+    build_goal(context, workspace, project, LookedUp { git_hosts, addresses: goal.addresses }, goal.box_use)
 }
 
 pub(super) fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {

@@ -3,6 +3,7 @@
 //! Enters: the context and perhaps a name. Leaves: a project, a goal, a site. Starts no machine.
 
 mod boxes;
+mod doors;
 mod export;
 mod git;
 mod goal;

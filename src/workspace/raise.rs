@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::goal::{build_goal, complete_goal};
+use super::doors::look_up_doors;
+use super::goal::{LookedUp, build_goal, complete_goal};
 use super::select::{Workspace, site};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -19,8 +20,9 @@ use crate::ui;
 /// As [`build_goal`].
 pub fn goal_of(context: &Context, workspace: &Workspace, project: &Project, box_use: BoxUse) -> Result<Goal> {
     let recorded = MachineRecord::load(&context.layout, project.name.as_str()).ok().flatten();
-    let git_hosts = recorded.map(|record| record.git_hosts).unwrap_or_default();
-    build_goal(context, workspace, project, git_hosts, box_use)
+    let (git_hosts, last) = recorded.map(|record| (record.git_hosts, record.addresses)).unwrap_or_default();
+    let addresses = look_up_doors(&project.access, &last);
+    build_goal(context, workspace, project, LookedUp { git_hosts, addresses }, box_use)
 }
 
 /// Brings it to its goal. The caller holds the project's lock; `started` is when its command began.

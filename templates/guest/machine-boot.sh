@@ -167,6 +167,8 @@ set_network() {
   [ -n "$card" ] || return 0
   # A distribution's initrd may have named it by its place. Lima calls it so.
   [ "$card" = eth0 ] || ! ip link set "$card" name eth0 || card=eth0
+  # First what may not be reached, then a way to reach it.
+  /usr/sbin/nft --file /etc/machine/floor.nft || say 'the floor is not in place: this machine reaches its host'
   echo 1 >"/proc/sys/net/ipv6/conf/$card/disable_ipv6"
   ip -batch - <<COMMANDS
 link set $card up

@@ -52,8 +52,8 @@ defer_the_rest() {
   local path unit group target rest="$units/machine-rest.target.wants"
   local needed='^(systemd-(journald|machine-id-commit)|dbus\.|ssh\.|tmp\.mount|run-lock\.)'
   # A machine has no TPM, no hibernation, no firmware to store a crash, no password to ask for, and no image below it
-  # that somebody could change: these would only look and find nothing.
-  local idle='^(systemd-(ask-password|creds|firstboot|hibernate|hwdb|journal-catalog|network-generator|pcr|pstore|sysext|sysusers|tpm2|update-done)|ldconfig\.)'
+  # that somebody could change: these would only look and find nothing. Its floor is there before its network is.
+  local idle='^(systemd-(ask-password|creds|firstboot|hibernate|hwdb|journal-catalog|network-generator|pcr|pstore|sysext|sysusers|tpm2|update-done)|ldconfig\.|machine-floor\.)'
   # What lies in a /tmp on the disk must go before somebody puts something there.
   findmnt -n -t tmpfs /tmp >/dev/null || needed="$needed|^systemd-tmpfiles-setup\."
   rm -rf "$rest"
@@ -199,7 +199,7 @@ build_initrd() {
   install -m 0755 machine-init.sh tree/init
   # systemd loads the last ones itself otherwise, packed as they are on the disk.
   add_modules first virtio_pci virtio_blk ext4 autofs4 ip_tables virtio_rng qemu_fw_cfg
-  add_modules second virtio_net virtio_scsi sr_mod isofs button evdev
+  add_modules second virtio_net virtio_scsi sr_mod isofs button evdev nf_tables nft_reject_inet
   # systemd finds these mounted, and starts no program for them.
   for unit in tmp.mount run-lock.mount; do
     ! systemctl -q is-active "$unit" || systemctl show -P Where -P Options "$unit" | paste -s -d ' ' | sed -n 's,^/\([^ ]*\) \(.*\),\1 \2,p'

@@ -41,7 +41,7 @@ fn the_second_project_of_a_stack_starts_from_the_box_of_the_first() {
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
       · git: no identity configured T s
-    ✓ provision 1 of 4 steps run T s
+    ✓ provision 1 of 5 steps run T s
     ✓ ssh       Host machine-two T s
     Ready in T s.   machine ssh two   ·   ssh machine-two
     ");
@@ -77,7 +77,7 @@ fn stacks_share_what_they_have_in_common() {
       · npm: pyright@1.1.414 T s
       · uv: ruff==0.17.6 T s
       · python: 4 checks T s
-    ✓ provision 4 of 11 steps run T s
+    ✓ provision 4 of 12 steps run T s
     ✓ seal      2 packages T s
     ✓ stop      shut down, disk clean T s
     ✓ capture   base + python  0.01 MiB T s
@@ -128,9 +128,10 @@ fn a_failed_build_goes_on_where_it_stopped() {
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
+      · floor: host and LAN closed T s
       · environment: PATH T s
       · shell: bash T s
-    ✓ provision 3 of 3 steps run T s
+    ✓ provision 4 of 4 steps run T s
     the machine that builds it is kept, stopped
     error: `ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n bash -s' <<'N bytes'` failed: exit status: 1
     caused by: update-initramfs: failed
@@ -319,13 +320,14 @@ fn a_full_disk_is_said_with_its_numbers_and_old_boxes_stay() {
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
+      · floor: host and LAN closed T s
       · environment: PATH T s
       · shell: bash T s
       · apt: python3-pip, unzip T s
       · go: install.sh T s
       · go: setup.sh T s
       · go: 3 checks T s
-    ✓ provision 7 of 7 steps run T s
+    ✓ provision 8 of 8 steps run T s
     ✓ seal      2 packages T s
     ✓ stop      shut down, disk clean T s
     the machine that builds it is kept, stopped

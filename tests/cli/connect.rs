@@ -110,7 +110,7 @@ fn a_port_taken_by_a_stranger_is_changed() {
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
     port PORT is taken by another program: `hello` moves to port PORT
     ✓ boot      ssh ready T s
-    ✓ provision 4 steps, all done before T s
+    ✓ provision 5 steps, all done before T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");

@@ -22,13 +22,14 @@ fn the_first_command_a_newcomer_types_works() {
     ✓ boot      ssh ready T s
       · the first provisioning takes some minutes, a quarter of an hour under software emulation; it happens once
       · guest: session helper, apt settings T s
+      · floor: host and LAN closed T s
       · environment: PATH, +1 T s
       · shell: bash T s
       · apt: ca-certificates, curl, +3 T s
       · base: install.sh T s
       · base: setup.sh T s
       · base: 21 checks T s
-    ✓ provision 7 of 7 steps run T s
+    ✓ provision 8 of 8 steps run T s
     ✓ seal      2 packages T s
     ✓ stop      shut down, disk clean T s
     ✓ capture   base  0.01 MiB T s
@@ -36,7 +37,7 @@ fn the_first_command_a_newcomer_types_works() {
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
       · git: no identity configured T s
-    ✓ provision 1 of 8 steps run T s
+    ✓ provision 1 of 9 steps run T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");
@@ -61,6 +62,7 @@ fn the_effects_of_the_first_command() {
     ssh ask
     ssh stop steps left over
     guest step guest
+    guest step floor
     guest step environment
     guest step shell
     guest step HASH

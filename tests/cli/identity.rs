@@ -88,6 +88,6 @@ fn a_new_name_runs_one_step() {
     world.must(&["up", "hello"]);
     world.write(".gitconfig", "[user]\n\temail = c@d.example\n");
     world.effects();
-    assert!(world.must(&["up", "hello"]).stderr.contains("✓ provision 1 of 4 steps run T s\n"));
+    assert!(world.must(&["up", "hello"]).stderr.contains("✓ provision 1 of 5 steps run T s\n"));
     assert_eq!(world.effects().matches("guest step ").count(), 1);
 }

@@ -61,7 +61,7 @@ fn in_mid_provisioning_and_the_next_up_carries_on() {
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
     ✓ boot      was running T s
       · git: no identity configured T s
-    ✓ provision 1 of 4 steps run T s
+    ✓ provision 1 of 5 steps run T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");
@@ -106,7 +106,7 @@ fn during_boot_and_the_next_up_carries_on() {
     world.release("pause-guest");
     world.effects();
     let outcome = world.must(&["up", "hello"]);
-    assert!(outcome.stderr.contains("1 of 4 steps run"), "{outcome}");
+    assert!(outcome.stderr.contains("1 of 5 steps run"), "{outcome}");
     assert!(!world.effects().contains("limactl create"));
 }
 
@@ -251,7 +251,7 @@ fn a_killed_create_is_begun_anew() {
     ✓ create    disk up to 40 GiB T s
     ✓ boot      ssh ready T s
       · git: no identity configured T s
-    ✓ provision 1 of 4 steps run T s
+    ✓ provision 1 of 5 steps run T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");

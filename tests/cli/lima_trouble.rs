@@ -245,7 +245,7 @@ fn a_broken_instance_is_repaired_once() {
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
     ✓ repair    what an earlier run left was ended T s
     ✓ boot      ssh ready T s
-    ✓ provision 4 steps, all done before T s
+    ✓ provision 5 steps, all done before T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");

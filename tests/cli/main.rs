@@ -20,6 +20,7 @@ mod effects;
 mod export;
 mod files;
 mod first_up;
+mod floor;
 mod folders;
 mod identity;
 mod interrupts;

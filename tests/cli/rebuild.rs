@@ -36,7 +36,7 @@ fn diff_and_up_tell_what_only_a_fresh_machine_has() {
     ✓ boot      was running T s
       · environment: PATH, +1 T s
       · apt: jq T s
-    ✓ provision 2 of 5 steps run T s
+    ✓ provision 2 of 6 steps run T s
     ✓ ssh       Host machine-hello T s
     the new size counts from the next start on: `machine down hello && machine up hello`
     only a fresh machine would have: removed (apt tree: no longer listed, still installed); to make one: `machine rebuild hello`
@@ -73,7 +73,7 @@ fn rebuild_makes_a_fresh_machine_once_no_work_is_lost() {
     ✓ boot      ssh ready T s
       · environment: PATH, +1 T s
       · git: no identity configured T s
-    ✓ provision 2 of 5 steps run T s
+    ✓ provision 2 of 6 steps run T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");

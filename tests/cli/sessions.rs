@@ -172,9 +172,10 @@ fn an_unfinished_machine_is_told() {
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
+      · floor: host and LAN closed T s
       · environment: PATH T s
       · shell: bash T s
-    ✓ provision 3 of 3 steps run T s
+    ✓ provision 4 of 4 steps run T s
     ✓ seal      2 packages T s
     ✓ stop      shut down, disk clean T s
     ✓ capture   bare  0.01 MiB T s

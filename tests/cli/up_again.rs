@@ -34,7 +34,7 @@ fn a_document_is_the_only_answer_of_json() {
         },
         {
           "phase": "provision",
-          "detail": "1 of 4 steps run",
+          "detail": "1 of 5 steps run",
           "ms": N
         },
         {
@@ -97,7 +97,7 @@ fn a_stopped_machine_starts_without_a_step_run_again() {
     --- stderr
     hello  debian-13 · no profiles · 2 cpus · 4 GiB
     ✓ boot      ssh ready T s
-    ✓ provision 4 steps, all done before T s
+    ✓ provision 5 steps, all done before T s
     ✓ ssh       Host machine-hello T s
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
     ");
@@ -123,7 +123,7 @@ fn a_changed_project_runs_what_changed() {
     hello  debian-13 · no profiles · 2 cpus · 2 GiB
     ✓ boot      was running T s
       · environment: PATH, +1 T s
-    ✓ provision 1 of 4 steps run T s
+    ✓ provision 1 of 5 steps run T s
     ✓ ssh       Host machine-hello T s
     the new size counts from the next start on: `machine down hello && machine up hello`
     Ready in T s.   machine ssh hello   ·   ssh machine-hello
@@ -160,7 +160,7 @@ fn repositories_are_checked_cloned_and_set_up() {
     ✓ boot      ssh ready T s
       · git: no identity configured T s
       · apt: git T s
-    ✓ provision 2 of 5 steps run T s
+    ✓ provision 2 of 6 steps run T s
     ✓ repos     you/blog → ~/code/blog T s
     ✓ setup     echo installed >>done T s
     ✓ ssh       Host machine-blog T s
@@ -202,7 +202,7 @@ fn a_clone_is_made_and_set_up_once() {
     --- stderr
     blog  debian-13 · no profiles · 2 cpus · 4 GiB
     ✓ boot      ssh ready T s
-    ✓ provision 5 steps, all done before T s
+    ✓ provision 6 steps, all done before T s
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
     ");
@@ -225,7 +225,7 @@ fn a_clone_that_fails_leaves_the_rest_to_finish() {
     ✓ boot      ssh ready T s
       · git: no identity configured T s
       · apt: git T s
-    ✓ provision 2 of 5 steps run T s
+    ✓ provision 2 of 6 steps run T s
     ✗ repos     you/blog T s
     warning: cloning `git@github.com:you/blog.git` failed: git@github.com: Permission denied (publickey).
     no ssh-agent runs here (SSH_AUTH_SOCK is not set): start one and `ssh-add` your key, then: `machine up blog`
@@ -238,7 +238,7 @@ fn a_clone_that_fails_leaves_the_rest_to_finish() {
     --- stderr
     blog  debian-13 · no profiles · 2 cpus · 4 GiB
     ✓ boot      was running T s
-    ✓ provision 5 steps, all done before T s
+    ✓ provision 6 steps, all done before T s
     ✓ repos     you/blog → ~/code/blog T s
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
@@ -289,7 +289,7 @@ fn an_unreachable_repository_only_warns() {
     ✓ boot      ssh ready T s
       · git: no identity configured T s
       · apt: git T s
-    ✓ provision 2 of 5 steps run T s
+    ✓ provision 2 of 6 steps run T s
     ✓ repos     you/blog → ~/code/blog T s
     ✓ ssh       Host machine-blog T s
     Ready in T s.   machine ssh blog   ·   ssh machine-blog
