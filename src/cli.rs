@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, profiles,
-    rebuild, run, ssh, uninstall, up,
+    rebuild, run, sleep, ssh, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -78,6 +78,8 @@ pub enum Command {
     /// Stop machines; disks are kept
     #[command(visible_alias = "stop")]
     Down(down::Args),
+    /// Put machines to sleep: no memory, and everything in them goes on when they wake
+    Sleep(sleep::Args),
     /// List every project and machine
     #[command(visible_alias = "ls")]
     List(list::Args),
@@ -114,7 +116,7 @@ pub enum Command {
 
 /// The groups of `--help`, the daily commands first.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Daily", &["up", "ssh", "run", "down", "list"]),
+    ("Daily", &["up", "ssh", "run", "down", "sleep", "list"]),
     (
         "Projects and this computer",
         &["init", "profiles", "diff", "rebuild", "destroy", "box", "bake", "doctor", "uninstall"],

@@ -15,6 +15,8 @@ pub struct Layout {
     pub state: PathBuf,
     /// `$XDG_CACHE_HOME/machine`: downloaded images; may be deleted at any time.
     pub cache: PathBuf,
+    /// `$XDG_RUNTIME_DIR/machine`, which ends with the boot or the log-in: keys. Not every system has it.
+    pub runtime: Option<PathBuf>,
 }
 
 impl Layout {
@@ -31,6 +33,9 @@ impl Layout {
             data: folder("XDG_DATA_HOME", ".local/share"),
             state: folder("XDG_STATE_HOME", ".local/state"),
             cache: folder("XDG_CACHE_HOME", ".cache"),
+            runtime: variable("XDG_RUNTIME_DIR")
+                .filter(|path| path.is_absolute())
+                .map(|path| path.join("machine")),
         }
     }
 

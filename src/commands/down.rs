@@ -4,12 +4,12 @@
 
 use crate::commands::{project_completer, waiting};
 use crate::context::Context;
-use crate::failure::{Failure, Kind, Result};
-use crate::lima::Status;
+use crate::failure::{Kind, Result};
+use crate::lima::{Image, Status};
 use crate::model::ProjectName;
-use crate::record::{Journal, MachineRecord, ProjectLock, open_sessions};
+use crate::record::{Journal, MachineRecord, ProjectLock};
 use crate::ui;
-use crate::workspace::{Workspace, find_record, site};
+use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, site};
 
 /// Options of `down`.
 #[derive(clap::Args, Debug)]
@@ -58,14 +58,23 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
         return Ok(());
     }
     // No lock is held across the question.
-    ask_about_sessions(context, name, force)?;
+    let ending = Ending { name, verb: "down", question: "End them and stop the machine?", force };
+    agree_to_end_sessions(context, &ending)?;
     let mut waiting = waiting(context, &say);
     waiting.no_wait |= ProjectName::is_bake(name);
     let _lock = ProjectLock::exclusive(&context.layout, name, "down", &waiting)?;
     let Some(mut record) = MachineRecord::load(&context.layout, name)? else { return Ok(()) };
     let phase = context.ui.phase("down");
     phase.now("shutting down");
-    let found = driver.find(name)?;
+    let mut found = driver.find(name)?;
+    let image = Image::of(&context.layout.instance(name));
+    let runs = found.as_ref().is_some_and(|instance| instance.status == Status::Running);
+    // One that sleeps, or stands still as its sleep was cut off: what is in it shall end as it would have, not as in a
+    // power cut.
+    if image.read_note().is_some() || (runs && image.is_left()) {
+        site.reach(&mut record, true)?;
+        found = driver.find(name)?;
+    }
     if let Some(instance) = found.filter(|instance| instance.status != Status::Stopped) {
         site.road(&record).close(&context.runner);
         driver.stop(&instance, record.answered)?;
@@ -79,27 +88,4 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
     }
     phase.done(&format!("{name} stopped, disk kept"));
     Ok(())
-}
-
-fn ask_about_sessions(context: &Context, name: &str, force: bool) -> Result<()> {
-    let mut open = open_sessions(&context.layout, name);
-    // An ssh that has just ended may still have its ProxyCommand for a moment.
-    for _ in 0..10 {
-        if force || open.is_empty() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        open = open_sessions(&context.layout, name);
-    }
-    if force || open.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<String> = open.iter().map(|session| format!("  {}", session.label)).collect();
-    context.ui.say(&format!("these sessions are open on `{name}`:\n{}", list.join("\n")));
-    match context.ui.confirm("End them and stop the machine?", false) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::operation("nothing was stopped")),
-        None => Err(Failure::new(Kind::Busy, format!("`{name}` has open sessions"))
-            .hint(format!("end them, or: `machine down {name} --force`"))),
-    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
-use crate::lima::{Instance, Status, resident_bytes, start_problem};
+use crate::lima::{Image, Instance, Status, resident_bytes, start_problem};
 use crate::model::{ByteSize, Project, ProjectName};
 use crate::record::{HostAgent, Journal, MachineRecord, open_sessions};
 use crate::ui;
@@ -21,14 +21,15 @@ use crate::workspace::{Workspace, site};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Columns:
+  STATE      of a machine that sleeps, with the size of its memory's image on the disk
   MEMORY     what the guest may use
   RESIDENT   memory of this computer that its process takes now (macOS: may lack what was compressed)
   DISK       the size that the guest sees
   ALLOCATED  what the machine's files take on this computer's disk; blocks shared with other files count
 
 --json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
-runs), disk_bytes, disk_used_bytes (what is allocated), last_used (seconds since 1970), sessions,
-configured, note")]
+runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
+(seconds since 1970), sessions, configured, note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
     #[arg(long)]
@@ -44,6 +45,8 @@ struct Row {
     resident_bytes: Option<u64>,
     disk_bytes: Option<u64>,
     disk_used_bytes: Option<u64>,
+    /// Of a machine that sleeps.
+    image_bytes: Option<u64>,
     last_used: Option<u64>,
     sessions: usize,
     configured: bool,
@@ -110,9 +113,12 @@ fn row(
     let elsewhere =
         |record: &MachineRecord| !workspace.reads(&record.config_file) && record.config_file.exists();
     let configured = project.is_some() || record.is_some_and(elsewhere);
+    let stopped = instance.filter(|instance| instance.status == Status::Stopped);
+    let asleep = stopped.and_then(|instance| Image::of(&instance.folder).read_note());
     Row {
         name: name.to_string(),
-        state: state(instance, record, unfinished),
+        state: if asleep.is_some() { "asleep" } else { state(instance, record, unfinished) },
+        image_bytes: asleep.map(|note| note.image_bytes),
         cpus: config("cpus")
             .and_then(|value| value.as_u64())
             .or_else(|| planned(|project| u64::from(project.cpus))),
@@ -177,7 +183,7 @@ fn table(rows: &[Row]) -> String {
     lines.extend(rows.iter().map(|row| {
         vec![
             row.name.clone(),
-            row.state.to_string(),
+            shown_state(row),
             row.cpus.map_or_else(|| "-".to_string(), |cpus| cpus.to_string()),
             size(row.memory_bytes, ByteSize::human),
             size(row.resident_bytes, ByteSize::approximate),
@@ -188,6 +194,12 @@ fn table(rows: &[Row]) -> String {
         ]
     }));
     render_table(&lines)
+}
+
+/// A machine that sleeps takes no memory, but its image some of the disk.
+fn shown_state(row: &Row) -> String {
+    let image = row.image_bytes.map(|bytes| ByteSize::from_bytes(bytes).approximate());
+    image.map_or_else(|| row.state.to_string(), |size| format!("{} ({size})", row.state))
 }
 
 fn ago(seconds: u64) -> String {
@@ -210,6 +222,7 @@ fn to_json(row: &Row) -> Value {
         "resident_bytes": row.resident_bytes,
         "disk_bytes": row.disk_bytes,
         "disk_used_bytes": row.disk_used_bytes,
+        "image_bytes": row.image_bytes,
         "last_used": row.last_used,
         "sessions": row.sessions,
         "configured": row.configured,

@@ -17,6 +17,7 @@ pub mod man;
 pub mod profiles;
 pub mod rebuild;
 pub mod run;
+pub mod sleep;
 pub mod ssh;
 pub mod uninstall;
 pub mod up;

@@ -3,6 +3,7 @@
 //! Enters: a machine's values. Leaves: instances in a known state, or a failure that names what is wrong with them.
 //! Facts about Lima are from its source at v2.2.0. Must not know what a project or a profile is.
 
+mod asleep;
 mod boot;
 mod driver;
 mod export;
@@ -20,6 +21,7 @@ mod verify;
 pub mod version;
 mod yaml;
 
+pub use asleep::{Image, Note, Woken};
 pub use driver::Driver;
 pub use export::{Export, PublicImage};
 pub use limactl::Limactl;

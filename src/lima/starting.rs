@@ -32,6 +32,8 @@ const SILENCE: Duration = Duration::from_secs(20);
 pub struct Started {
     /// What runs it; `None` on hosts where Lima decides.
     pub engine: Option<Engine>,
+    /// Whether it goes on where it fell asleep.
+    pub woke: bool,
 }
 
 /// How QEMU is to be accelerated, and where to learn what happened before.
@@ -59,7 +61,7 @@ impl Driver<'_> {
     /// When it does not come up: with the last lines of Lima's log or of the guest's console. It is stopped then.
     pub fn start(&self, name: &str, road: &Road, acceleration: &Acceleration) -> Result<Started> {
         end_start(self.layout, self.runner, name);
-        let engine = self.prepare_launcher(name, acceleration)?;
+        let engine = self.prepare_launcher(name, acceleration, None)?;
         let first = match self.start_once(name, road, engine) {
             Err(trouble) if trouble.panicked => {
                 (acceleration.say)("the guest's kernel panicked while booting: starting it once more");
@@ -73,7 +75,8 @@ impl Driver<'_> {
                     "KVM does not boot this machine here: trying software emulation, many times slower",
                 );
                 self.remember_hang()?;
-                self.write_launch(name, Engine::Tcg)?;
+                let launch = Launch { engine: Engine::Tcg, wakes: None };
+                launcher::write_launch(&self.layout.instance(name), &launch)?;
                 self.start_once(name, road, Some(Engine::Tcg)).map_err(|trouble| trouble.failure)
             }
             outcome => outcome.map_err(|trouble| trouble.failure),
@@ -129,7 +132,7 @@ impl Driver<'_> {
         };
         let waited = wait_for_guest(&folder, patience, self.runner, &mut start_failed, &mut connect);
         let boot = match waited {
-            Ok(Boot::Ready) => return Ok(Started { engine }),
+            Ok(Boot::Ready) => return Ok(Started { engine, woke: false }),
             Ok(boot) => boot,
             Err(failure) => return Err(failure.into()),
         };
@@ -146,7 +149,7 @@ impl Driver<'_> {
         console_lines(folder, 1).is_empty() && (*boot == Boot::Silent || died())
     }
 
-    fn spawn_start(&self, name: &str) -> Result<Child> {
+    pub(super) fn spawn_start(&self, name: &str) -> Result<Child> {
         let log = start_log(self.layout, name);
         disk::remove_file(&log)?;
         let child = self.runner.detach(&self.limactl.start(name), &disk::open_log(&log)?)?;
@@ -188,15 +191,21 @@ impl Driver<'_> {
             .hint(format!("it was stopped; try again: `machine up {name}`"))
     }
 
-    fn stop_left_over(&self, name: &str) -> Result<()> {
+    pub(super) fn stop_left_over(&self, name: &str) -> Result<()> {
         match self.list()?.iter().find(|instance| instance.name == name) {
             Some(instance) => self.stop_forcibly(instance),
             None => Ok(()),
         }
     }
 
-    /// The program Lima shall run as QEMU, told how to run this instance.
-    fn prepare_launcher(&self, name: &str, acceleration: &Acceleration) -> Result<Option<Engine>> {
+    /// The program Lima shall run as QEMU, told how to run this instance; `wakes` is the shape of the command line whose
+    /// memory it gets back.
+    pub(super) fn prepare_launcher(
+        &self,
+        name: &str,
+        acceleration: &Acceleration,
+        wakes: Option<String>,
+    ) -> Result<Option<Engine>> {
         if self.host.os != HostOs::Linux {
             return Ok(None);
         }
@@ -213,12 +222,8 @@ impl Driver<'_> {
         if let Some(sentence) = told {
             (acceleration.say)(sentence);
         }
-        self.write_launch(name, engine)?;
+        launcher::write_launch(&self.layout.instance(name), &Launch { engine, wakes })?;
         Ok(Some(engine))
-    }
-
-    fn write_launch(&self, name: &str, engine: Engine) -> Result<()> {
-        launcher::write_launch(&self.layout.instance(name), &Launch { engine })
     }
 
     fn read_verdict(&self) -> Result<Option<Verdict>> {
@@ -249,7 +254,7 @@ impl From<Failure> for Trouble {
 }
 
 /// Whether the child has ended with an error. One that ended well has done its work.
-fn failed(child: &mut Child) -> Result<bool> {
+pub(super) fn failed(child: &mut Child) -> Result<bool> {
     let status = child.try_wait().because(|| "failed to look after `limactl start`")?;
     Ok(status.is_some_and(|status| !status.success()))
 }

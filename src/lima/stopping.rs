@@ -16,6 +16,8 @@ use crate::process::Identity;
 /// How long a guest may take to shut down. One that has not answered yet may not listen to the power button.
 const PATIENCE: Duration = Duration::from_secs(90);
 const PATIENCE_UNANSWERED: Duration = Duration::from_secs(15);
+/// How long processes may take to end that were told to.
+const GRACE: Duration = Duration::from_secs(10);
 
 impl Driver<'_> {
     /// Shuts the guest down and waits for its processes to end; by force when it does not listen.
@@ -50,7 +52,7 @@ impl Driver<'_> {
             self.drop_stale_pid(&instance.folder.join(file), instance)?;
         }
         self.runner.run(&self.limactl.stop_forcibly(&instance.name)).map_err(explain)?;
-        self.wait_until_gone(instance)
+        self.wait_until_gone(instance, GRACE)
     }
 
     /// Removes a pid file whose process is somebody else's.
@@ -63,8 +65,8 @@ impl Driver<'_> {
         }
     }
 
-    fn wait_until_gone(&self, instance: &Instance) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+    pub(super) fn wait_until_gone(&self, instance: &Instance, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
         let pids = [instance.host_agent_pid, instance.driver_pid];
         pids.into_iter().flatten().try_for_each(|pid| self.wait_for_end(pid, instance, deadline))
     }

@@ -197,8 +197,7 @@ impl Work<'_> {
             Step::Create => self.create(reporter),
             Step::Repair => self.repair(reporter),
             Step::Resize => self.resize(),
-            Step::Start => self.boot(reporter, true),
-            Step::Connect => self.boot(reporter, false),
+            Step::Start | Step::Wake | Step::Connect => self.boot(reporter, step),
             Step::Provision => {
                 let observation = std::mem::take(&mut self.observation);
                 provision(self, &observation, reporter)?;
@@ -292,28 +291,21 @@ impl Work<'_> {
         self.record.save(self.site.layout)
     }
 
-    fn boot(&mut self, reporter: &mut Reporter, start: bool) -> Result<()> {
-        let phase = reporter.phase("boot");
+    fn boot(&mut self, reporter: &mut Reporter, step: Step) -> Result<()> {
+        let phase = reporter.phase(&step.to_string());
         phase.now("waiting for ssh");
-        let connection = if start {
+        let connection = if step == Step::Connect {
+            self.site.reach(&mut self.record, true)?
+        } else {
             let known = self.instance.as_ref().map(|instance| instance.config.clone());
             let config = match known {
                 Some(config) => config,
                 None => self.site.driver().find(self.name())?.map(|found| found.config).unwrap_or_default(),
             };
             Connection::Started(self.site.start(&mut self.record, &config)?)
-        } else {
-            self.site.reach(&mut self.record, true)?
         };
         self.observation = self.ask_until_booted()?;
-        let detail = match connection {
-            Connection::WasRunning => "was running".to_string(),
-            Connection::Started(started) => match started.engine {
-                Some(crate::lima::launcher::Engine::Tcg) => "ssh ready, software emulation".to_string(),
-                _ => "ssh ready".to_string(),
-            },
-        };
-        reporter.done(phase, &detail);
+        reporter.done(phase, connection.describe());
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod observe;
 mod provision;
 mod report;
 mod repositories;
+mod rest;
 mod show;
 mod site;
 
@@ -43,6 +44,8 @@ pub enum Presence {
     HalfMade,
     /// Stopped.
     Stopped,
+    /// Stopped, and its memory is on the disk.
+    Asleep,
     /// Running; whether it answers is another question.
     Running,
     /// Lima cannot make sense of it.
@@ -103,6 +106,8 @@ pub enum Step {
     Resize,
     /// Start it and wait for its sshd.
     Start,
+    /// Give it its memory back; one that does not fit any more is a cold start.
+    Wake,
     /// Connect to one that runs already.
     Connect,
     /// Run the steps whose stamps are missing.
@@ -127,7 +132,7 @@ pub struct Plan(pub Vec<Step>);
 pub fn plan(observed: Observed) -> Plan {
     use Step::{
         Capture, Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, Seal, SshHost,
-        Start, TellResize,
+        Start, TellResize, Wake,
     };
     let source = match observed.purpose {
         Purpose::FromImage | Purpose::BakeFromImage => Image,
@@ -144,6 +149,7 @@ pub fn plan(observed: Observed) -> Plan {
         Presence::Stopped => vec![Resize, Start],
         Presence::Broken if observed.yaml_is_current => vec![Repair, Start],
         Presence::Broken => vec![Repair, Resize, Start],
+        Presence::Asleep => vec![Wake],
         Presence::Running => vec![Connect],
     };
     if bakes {
@@ -151,7 +157,9 @@ pub fn plan(observed: Observed) -> Plan {
         return Plan(steps);
     }
     steps.extend([Provision, Repositories, SshHost]);
-    if observed.presence == Presence::Running && !observed.yaml_is_current {
+    // A memory fits the size it was made with.
+    let waits = matches!(observed.presence, Presence::Running | Presence::Asleep);
+    if waits && !observed.yaml_is_current {
         steps.push(TellResize);
     }
     Plan(steps)
@@ -167,6 +175,7 @@ impl fmt::Display for Step {
             Self::Repair => "repair",
             Self::Resize | Self::TellResize => "resize",
             Self::Start | Self::Connect => "boot",
+            Self::Wake => "wake",
             Self::Provision => "provision",
             Self::Seal => "seal",
             Self::Capture => "capture",
@@ -199,6 +208,8 @@ mod tests {
         assert_eq!(names(Presence::Running, false, true), "boot provision repos ssh");
         assert_eq!(names(Presence::Running, false, false), "boot provision repos ssh resize");
         assert_eq!(names(Presence::Running, true, true), "");
+        assert_eq!(names(Presence::Asleep, true, true), "wake provision repos ssh");
+        assert_eq!(names(Presence::Asleep, false, false), "wake provision repos ssh resize");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::execute::Work;
 use super::{Confirm, Goal, Observed, Presence, Site, Step, adopt, bake};
 use crate::failure::{Failure, Result};
 use crate::guest::Observation;
+use crate::lima::{Image, Status};
 use crate::record::{Journal, MachineRecord};
 
 /// Looks the machine up: its record and one `limactl list`.
@@ -37,6 +38,11 @@ pub(super) fn observe<'a>(site: &'a Site<'a>, goal: Goal, confirm: &Confirm) -> 
     }
     let presence = match (&instance, &record) {
         (None, _) if !half_made => Presence::Absent,
+        (Some(instance), Some(_))
+            if instance.status == Status::Stopped && Image::of(&instance.folder).read_note().is_some() =>
+        {
+            Presence::Asleep
+        }
         (Some(instance), Some(_)) => Presence::of(instance.status),
         _ => Presence::HalfMade,
     };

@@ -95,6 +95,11 @@ fn commands(work: &Work, step: Step) -> Result<Vec<String>> {
         Step::Repair => vec![driver.limactl.stop_forcibly(name).to_string()],
         Step::Resize => vec![format!("# rewrite `{}`", driver.yaml_path(name).display())],
         Step::Start => vec![driver.limactl.start(name).to_string(), road.open_command().to_string()],
+        Step::Wake => vec![
+            driver.limactl.start(name).to_string(),
+            "# QEMU reads its memory from the disk".to_string(),
+            road.open_command().to_string(),
+        ],
         Step::Connect => vec![road.open_command().to_string()],
         Step::Provision => provision_commands(goal, road),
         Step::Seal => seal_commands(site, road),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{self, Lock};
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
-use crate::lima::launcher::Choice;
+use crate::lima::launcher::{Choice, Engine};
 use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
 use crate::model::{Host, HostOs, ProjectName};
 use crate::process::Runner;
@@ -49,6 +49,18 @@ pub enum Connection {
     WasRunning,
     /// It was started.
     Started(Started),
+}
+
+impl Connection {
+    /// What is said of it.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::WasRunning => "was running",
+            Self::Started(Started { woke: true, .. }) => "awake, where it fell asleep",
+            Self::Started(Started { engine: Some(Engine::Tcg), .. }) => "ssh ready, software emulation",
+            Self::Started(_) => "ssh ready",
+        }
+    }
 }
 
 impl Site<'_> {
@@ -96,12 +108,22 @@ impl Site<'_> {
         let driver = self.driver();
         driver.check_version(self.accept_unknown_lima)?;
         let name = record.name.clone();
-        let found = driver.find(&name)?.ok_or_else(|| {
+        let gone = || {
             Failure::operation(format!("the machine `{name}` is gone from Lima"))
                 .hint(format!("make it anew: `machine up {name}`"))
-        })?;
+        };
+        let mut found = driver.find(&name)?.ok_or_else(gone)?;
+        let settled = driver.settle(&found, &record.uuid)?;
+        if settled {
+            (self.say)(&format!("`{name}` was cut off while it fell asleep or woke: it goes on"));
+            found = driver.find(&name)?.ok_or_else(gone)?;
+        }
         if found.status == Status::Running {
-            return self.connect_to_running(record, &road);
+            let connection = self.connect_to_running(record, &road)?;
+            if settled {
+                self.tell_time(record, &road);
+            }
+            return Ok(connection);
         }
         if !may_start {
             return Err(Failure::operation(format!("`{name}` was put down by hand"))
@@ -139,7 +161,13 @@ impl Site<'_> {
         road.prepare()?;
         record.answered = false;
         record.save(self.layout)?;
-        let started = driver.start(&record.name, &road, &self.acceleration())?;
+        let started = if let Some(started) = self.wake(record, &road)? {
+            started
+        } else {
+            record.generation += 1;
+            record.save(self.layout)?;
+            driver.start(&record.name, &road, &self.acceleration())?
+        };
         record.answered = true;
         record.held = false;
         record.save(self.layout)?;

@@ -2,6 +2,8 @@
 //!
 //! Enters: a pid. Leaves: its start time and command line, or nothing. Kills only what was identified.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,6 +35,13 @@ impl Identity {
         let (started, command) = words.split_at_checked(5)?;
         (!command.is_empty()).then(|| Self { pid, started: started.join(" "), command: command.join(" ") })
     }
+}
+
+/// The words of a process's command line, as Linux tells them; `None` when there is no such process.
+pub fn arguments_in_proc(pid: i32) -> Option<Vec<OsString>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = bytes.strip_suffix(b"\0")?.split(|byte| *byte == 0);
+    Some(words.map(|word| OsString::from_vec(word.to_vec())).collect())
 }
 
 /// Ends `expected` if it still is that very process: SIGTERM, then SIGKILL after `patience`.

@@ -12,7 +12,7 @@ mod runner;
 mod wait;
 
 pub use cmd::{Cmd, Input};
-pub use identity::{Identity, terminate_verified};
+pub use identity::{Identity, arguments_in_proc, terminate_verified};
 pub use interrupt::Interrupt;
 pub use memory::physical_memory_bytes;
 pub use resident::{Resident, open_files, resident_by_ps, resident_in_proc};

@@ -108,7 +108,7 @@ impl Runner {
     /// Runs with its standard output in a file of its own; a status other than 0 is a failure, and no file.
     pub fn save(&self, cmd: &Cmd, path: &Path) -> Result<()> {
         let file = crate::disk::create_private(path)?;
-        let mut child = self.spawn(cmd, [Stdio::from(file), Stdio::piped()])?;
+        let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::from(file), Stdio::piped()])?;
         let saved =
             self.attend(&mut child, cmd, &mut |_, _| ()).and_then(|finished| self.succeeded(cmd, finished));
         if saved.is_err() {
@@ -136,7 +136,7 @@ impl Runner {
 
     /// Runs on our own terminal; its status is the answer, and Ctrl-C is its business.
     pub fn interactive(&self, cmd: &Cmd) -> Result<Finished> {
-        let mut child = self.spawn(cmd, [Stdio::inherit(), Stdio::inherit()])?;
+        let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::inherit(), Stdio::inherit()])?;
         let status = wait_passing_signals(&mut child, &self.interrupt);
         let status = status.because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
         Ok(Finished { status, stdout: Vec::new(), tail: Vec::new() })
@@ -145,11 +145,16 @@ impl Runner {
     /// Starts a program that outlives us: own process group, both outputs into `log`. Returns its process.
     pub fn detach(&self, cmd: &Cmd, log: &File) -> Result<Child> {
         let clone = || log.try_clone().map(Stdio::from).because(|| "failed to duplicate a log file");
-        self.spawn(&cmd.clone().own_group(), [clone()?, clone()?])
+        self.spawn(&cmd.clone().own_group(), stdin_of(cmd), [clone()?, clone()?])
+    }
+
+    /// Starts a program between two ends of pipes; what it has to say is in its status.
+    pub fn filter(&self, cmd: &Cmd, input: Stdio, output: Stdio) -> Result<Child> {
+        self.spawn(cmd, input, [output, Stdio::null()])
     }
 
     fn collect(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
-        let mut child = self.spawn(cmd, [Stdio::piped(), Stdio::piped()])?;
+        let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::piped(), Stdio::piped()])?;
         self.attend(&mut child, cmd, sink)
     }
 
@@ -179,7 +184,7 @@ impl Runner {
         Err(with_tail(Failure::operation(format!("`{cmd}` failed: {}", finished.status)), &finished.tail))
     }
 
-    fn spawn(&self, cmd: &Cmd, [stdout, stderr]: [Stdio; 2]) -> Result<Child> {
+    fn spawn(&self, cmd: &Cmd, stdin: Stdio, [stdout, stderr]: [Stdio; 2]) -> Result<Child> {
         if let Some(log) = self.log {
             log(&cmd.to_string());
         }
@@ -187,18 +192,21 @@ impl Runner {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         let mut command = Command::new(program);
         command.args(&cmd.args).env_clear().envs(self.env.iter().cloned()).envs(cmd.env.iter().cloned());
-        command.current_dir(&cmd.cwd).stdout(stdout).stderr(stderr);
-        command.stdin(match cmd.input {
-            Input::Null => Stdio::null(),
-            Input::Bytes(_) => Stdio::piped(),
-            Input::Inherit => Stdio::inherit(),
-        });
+        command.current_dir(&cmd.cwd).stdin(stdin).stdout(stdout).stderr(stderr);
         if cmd.own_group {
             command.process_group(0);
         }
         let mut child = command.spawn().because(|| format!("failed to start `{}`", cmd.program_name()))?;
         feed(&mut child, &cmd.input);
         Ok(child)
+    }
+}
+
+fn stdin_of(cmd: &Cmd) -> Stdio {
+    match cmd.input {
+        Input::Null => Stdio::null(),
+        Input::Bytes(_) => Stdio::piped(),
+        Input::Inherit => Stdio::inherit(),
     }
 }
 

@@ -56,7 +56,10 @@ pub struct MachineRecord {
     /// Whether the guest has answered since its last start; one that has can shut down cleanly, and is given the time.
     #[serde(default)]
     pub answered: bool,
-    /// Put down by hand: `connect` then does not start it.
+    /// Counts the starts: a memory belongs to one of them.
+    #[serde(default)]
+    pub generation: u64,
+    /// Put down or to sleep by hand: `connect` then does not start it.
     #[serde(default)]
     pub held: bool,
     /// For which boot all phases were finished, and what they covered.
@@ -154,6 +157,7 @@ impl MachineRecord {
             git_hosts: Vec::new(),
             addresses: BTreeMap::new(),
             answered: false,
+            generation: 0,
             held: false,
             ready: None,
             built: None,

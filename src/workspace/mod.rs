@@ -4,6 +4,7 @@
 
 mod boxes;
 mod doors;
+mod ending;
 mod export;
 mod git;
 mod goal;
@@ -15,6 +16,7 @@ mod session;
 mod unsaved;
 
 pub use boxes::{box_table, find_box, prune_boxes};
+pub use ending::{Ending, agree_to_end_sessions};
 pub use export::build_export;
 pub use goal::complete_goal;
 pub use raise::{goal_of, raise};

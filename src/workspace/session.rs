@@ -60,8 +60,8 @@ pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start
         }
         let phase = (!is_open).then(|| context.ui.phase("boot"));
         let connection = site.reach(&mut record, may_start)?;
-        if let (Some(phase), Connection::Started(_)) = (phase, connection) {
-            phase.done("ssh ready");
+        if let (Some(phase), Connection::Started(started)) = (phase, connection) {
+            phase.done(if started.woke { connection.describe() } else { "ssh ready" });
             write_ssh_hosts(&site)?;
         }
         Session::open(&context.layout, &name, verb)?

@@ -92,9 +92,7 @@ need_stage() {
 # Lima's own instance: the same image, the same size, and as plain as ours.
 write_stock() {
   local image boot='' driver=qemu emulation=()
-  # Nothing is there where the image is a file of this computer.
-  mkdir -p "$place/.cache/machine/images"
-  image=$(find "$place/.cache/machine/images" -name '*.raw' -o -name '*.qcow2' | head -n 1)
+  image=$(find "$place/.cache/machine/images" -name '*.raw' -o -name '*.qcow2' 2>/dev/null | head -n 1)
   image=${image:-$(sed -n 's/^location = "\(.*\)"/\1/p' "$place/.config/machine/config.toml" | head -n 1)}
   if [ -n "${MACHINE_GUEST_IMAGE-}" ]; then
     boot="  kernel: {location: \"$MACHINE_GUEST_IMAGE/vmlinuz\", cmdline: \"root=/dev/vda rw console=ttyS0\"}
@@ -139,8 +137,6 @@ clean_up() {
       "${ours[@]}" destroy "$name" --discard --discard-unseen >/dev/null 2>&1 </dev/null || true
     fi
   done
-  # Also the machine that was building a box.
-  "${ours[@]}" box prune --all >/dev/null 2>&1 </dev/null || true
   if [ -e "$place/l/stock/lima.yaml" ]; then
     "${lima[@]}" delete -f stock >/dev/null 2>&1 || true
   fi

@@ -47,7 +47,7 @@ fn describe_ssh(rest: &str) -> Option<String> {
         _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
         _ if last.contains("systemd-run") => None,
         // The guest notes it itself, and not every host boots its kernel.
-        _ if last == "sudo -n bash -s" || last.contains(BOOT_FILES) => None,
+        _ if last.starts_with("sudo -n bash -s") || last.contains(BOOT_FILES) => None,
         _ => {
             let (_, words) = last.rsplit_once(HELPER).unwrap_or_else(|| panic!("{rest}"));
             Some(format!("ssh session{terminal}{lent}: {}", describe_session(words)))

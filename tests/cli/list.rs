@@ -89,6 +89,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "resident_bytes": null,
         "disk_bytes": 42949672960,
         "disk_used_bytes": null,
+        "image_bytes": null,
         "last_used": null,
         "sessions": 0,
         "configured": true,
@@ -102,6 +103,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "resident_bytes": null,
         "disk_bytes": 42949672960,
         "disk_used_bytes": null,
+        "image_bytes": null,
         "last_used": null,
         "sessions": 0,
         "configured": true,
@@ -219,6 +221,7 @@ fn help_lists_the_daily_commands_first() {
       ssh          Open a login shell in the project's first repository, starting the machine if it is stopped [shell]
       run          Run a command in the project's first repository; its exit code is passed on [exec]
       down         Stop machines; disks are kept [stop]
+      sleep        Put machines to sleep: no memory, and everything in them goes on when they wake
       list         List every project and machine [ls]
 
     Projects and this computer:

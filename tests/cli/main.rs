@@ -34,6 +34,8 @@ mod reclaim;
 mod register;
 mod sessions;
 mod setup;
+#[cfg(target_os = "linux")]
+mod sleep;
 mod ssh_config;
 mod terminal;
 mod up_again;

@@ -25,7 +25,7 @@ const MOVED: &str = "port PORT is taken by another program";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scripted programs, by the name that finds them and the file they are.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("limactl", "limactl"),
     ("lima-yaml.pl", "lima-yaml.pl"),
     ("guest-port.pl", "guest-port.pl"),
@@ -39,6 +39,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("ssh-keygen", "ssh-keygen"),
     ("qemu-system-ARCH", "qemu"),
     ("qemu-img", "qemu"),
+    ("qmp.py", "qmp.py"),
 ];
 
 /// A computer with its user.

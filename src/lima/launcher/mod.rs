@@ -5,6 +5,7 @@
 
 mod accelerator;
 mod arguments;
+mod shape;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use accelerator::{Choice, Engine, KvmNode, Verdict, choose, kvm_node};
 use arguments::{Call, rewrite};
+pub use shape::shape_of;
 
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
@@ -28,6 +30,9 @@ const LINK_FILE: &str = "launcher.json";
 pub struct Launch {
     /// The accelerator that `up` chose.
     pub engine: Engine,
+    /// The shape of the command line whose memory is to be given back; `None` for a cold boot.
+    #[serde(default)]
+    pub wakes: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +74,11 @@ pub fn write_launch(instance: &Path, launch: &Launch) -> Result<()> {
     disk::write_atomic(&instance.join(LAUNCH_FILE), &to_json(launch)?, 0o600)
 }
 
+/// The accelerator of an instance's last start.
+pub fn read_engine(instance: &Path) -> Result<Engine> {
+    read_json(&instance.join(LAUNCH_FILE)).map(|launch: Launch| launch.engine)
+}
+
 /// Becomes QEMU. Returns only when that failed.
 pub fn launch(argv0: &Path, args: &[OsString]) -> Failure {
     match prepare(argv0, args) {
@@ -84,10 +94,20 @@ fn prepare(argv0: &Path, args: &[OsString]) -> Result<(PathBuf, Vec<OsString>)> 
         Call::Probe => args.to_vec(),
         Call::Boot { instance } => {
             let launch: Launch = read_json(&instance.join(LAUNCH_FILE))?;
-            rewrite(args, launch.engine)
+            wait_for_memory(rewrite(args, launch.engine), launch.wakes.as_deref())?
         }
     };
     Ok((link.qemu, args))
+}
+
+/// Lets QEMU wait for the memory of a machine that slept, if its command line is the one that memory was made with.
+fn wait_for_memory(mut args: Vec<OsString>, wakes: Option<&str>) -> Result<Vec<OsString>> {
+    let Some(shape) = wakes else { return Ok(args) };
+    if shape_of(&args) != shape {
+        return Err(Failure::operation("the machine fell asleep with another command line of QEMU"));
+    }
+    args.extend(shape::WAIT.map(OsString::from));
+    Ok(args)
 }
 
 fn point(link: &Path, target: &Path) -> Result<()> {
@@ -137,8 +157,15 @@ mod tests {
         let boot = vec!["-netdev".into(), netdev, "-pidfile".into(), pidfile];
         let failure = prepare(&link, &boot).expect_err("no launch.json yet");
         assert!(failure.error.to_string().contains("launch.json"), "{failure:?}");
-        write_launch(&instance, &Launch { engine: Engine::Tcg }).expect("written");
+        let launch =
+            |wakes| write_launch(&instance, &Launch { engine: Engine::Tcg, wakes }).expect("written");
+        launch(None);
         let (_, args) = prepare(&link, &boot).expect("a boot");
         assert!(args.iter().any(|arg| arg.to_string_lossy().contains("free-page-reporting")));
+        launch(Some(shape_of(&args)));
+        let (_, waiting) = prepare(&link, &boot).expect("a boot");
+        assert_eq!(waiting, [&args[..], &shape::WAIT.map(OsString::from)].concat());
+        launch(Some(shape_of(&waiting[1..])));
+        prepare(&link, &boot).expect_err("another machine's memory");
     }
 }

@@ -1,0 +1,97 @@
+//! `machine sleep`: writes a machine's memory to the disk, encrypted, and stops it; it wakes where it fell asleep.
+//!
+//! Enters: project names. Leaves: machines that take no memory. Asks before it ends somebody's open session.
+
+use crate::commands::{project_completer, waiting};
+use crate::context::Context;
+use crate::failure::{Failure, Kind, Result};
+use crate::lima::{Image, Status};
+use crate::model::{ByteSize, ProjectName};
+use crate::record::{MachineRecord, ProjectLock, open_sessions};
+use crate::ui;
+use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, site};
+
+/// Options of `sleep`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+`up`, `ssh` and `run` wake it: every process, open file and tmux session goes on. Connections end.
+The memory lies beside the machine's disk, encrypted with a key that only the runtime folder
+(XDG_RUNTIME_DIR) holds: after a restart of this computer, or once you have logged out everywhere, the
+next start is a cold one, and says so. Linux only.")]
+pub struct Args {
+    /// Projects; default: the current repository's, or the only one
+    #[arg(value_name = "PROJECT", conflicts_with = "all", add = project_completer())]
+    projects: Vec<String>,
+    /// Every machine that runs
+    #[arg(long)]
+    all: bool,
+    /// End open sessions without asking
+    #[arg(long)]
+    force: bool,
+    /// Print the commands that would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Puts each machine to sleep.
+pub fn run(args: &Args, context: &Context) -> Result<u8> {
+    let records = if args.all {
+        let all = MachineRecord::load_all(&context.layout).into_iter();
+        all.filter(|record| !ProjectName::is_bake(&record.name)).collect()
+    } else if args.projects.is_empty() {
+        vec![find_record(context, None)?]
+    } else {
+        args.projects.iter().map(|name| find_record(context, Some(name))).collect::<Result<Vec<_>>>()?
+    };
+    let workspace = Workspace::load(context)?;
+    let say = |text: &str| context.ui.say(text);
+    for record in records {
+        if context.options.dry_run {
+            ui::answer(&site(context, &workspace.computer, &say).sleep_commands(&record));
+            continue;
+        }
+        put_to_sleep(context, &workspace, &record.name, args)?;
+    }
+    Ok(0)
+}
+
+fn put_to_sleep(context: &Context, workspace: &Workspace, name: &str, args: &Args) -> Result<()> {
+    let say = |text: &str| context.ui.say(text);
+    let site = site(context, &workspace.computer, &say);
+    let driver = site.driver();
+    driver.check_version(site.accept_unknown_lima)?;
+    driver.check_sleep()?;
+    let ending =
+        Ending { name, verb: "sleep", question: "End them and put the machine to sleep?", force: args.force };
+    // No lock is held across the question.
+    agree_to_end_sessions(context, &ending)?;
+    let _lock = ProjectLock::exclusive(&context.layout, name, "sleep", &waiting(context, &say))?;
+    let Some(mut record) = MachineRecord::load(&context.layout, name)? else { return Ok(()) };
+    let mut found = driver.find(name)?;
+    if let Some(instance) = &found
+        && driver.settle(instance, &record.uuid)?
+    {
+        found = driver.find(name)?;
+    }
+    let Some(instance) = found.filter(|instance| instance.status == Status::Running) else {
+        if !args.all {
+            let asleep = Image::of(&context.layout.instance(name)).read_note().is_some();
+            say(&format!("`{name}` {}", if asleep { "is asleep already" } else { "does not run" }));
+        }
+        return Ok(());
+    };
+    // A connection that arrived since the question wins.
+    if !args.force && !open_sessions(&context.layout, name).is_empty() {
+        return Err(Failure::new(
+            Kind::Busy,
+            format!("a session was just opened on `{name}`: it stays awake"),
+        ));
+    }
+    let phase = context.ui.phase("sleep");
+    phase.now("writing its memory");
+    let bytes = site.sleep(&record, &instance)?;
+    record.held = true;
+    record.save(&context.layout)?;
+    phase.done(&format!("{name} asleep, {} on the disk", ByteSize::from_bytes(bytes).approximate()));
+    Ok(())
+}

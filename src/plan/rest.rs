@@ -1,0 +1,107 @@
+//! Sleeping and waking as a machine's own business: what its guest has to do around it, and what is remembered.
+//!
+//! Enters: a record, an instance. Leaves: a machine that sleeps, or answers again. A sleep that cannot be waked from is a
+//! cold boot, and is said.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::Site;
+use crate::disk;
+use crate::failure::{Context, Failure, Result};
+use crate::guest::{AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, after_wake_line};
+use crate::lima::{Image, Instance, Note, Started, Woken};
+use crate::record::{HostAgent, MachineRecord};
+use crate::ssh::{Attempt, Road};
+
+/// How long the guest may take to write out what it has not written yet.
+const SYNC: Duration = Duration::from_secs(60);
+const WAKE: Duration = Duration::from_secs(60);
+
+impl Site<'_> {
+    /// Writes a running machine's memory to the disk and stops it; the image's size in bytes.
+    ///
+    /// # Errors
+    /// When the guest or QEMU cannot: it goes on running then.
+    pub fn sleep(&self, record: &MachineRecord, instance: &Instance) -> Result<u64> {
+        let road = self.road(record);
+        road.prepare()?;
+        if let Attempt::NotYet(words) = road.open(self.runner)? {
+            let failure = Failure::operation(words);
+            return Err(
+                failure.because(format!("`{}` does not answer, so it cannot fall asleep", record.name))
+            );
+        }
+        let prepared = road.read(self.runner, BEFORE_SLEEP_LINE, BEFORE_SLEEP, SYNC);
+        prepared.because(|| format!("the guest of `{}` could not prepare for sleep", record.name))?;
+        road.close(self.runner);
+        self.driver().suspend(instance, record, is_ready(record, instance))
+    }
+
+    /// The commands that [`Self::sleep`] runs, a line each.
+    pub fn sleep_commands(&self, record: &MachineRecord) -> String {
+        let road = self.road(record);
+        let image = Image::of(&self.layout.instance(&record.name));
+        [
+            road.open_command().to_string(),
+            road.exec(BEFORE_SLEEP_LINE).to_string(),
+            format!(
+                "# QEMU writes its memory into `{}`, packed and encrypted, and ends",
+                image.memory().display()
+            ),
+        ]
+        .join("\n")
+    }
+
+    /// Wakes a stopped machine that sleeps; `None` when it does not, or has to boot cold, which is said.
+    pub(super) fn wake(&self, record: &mut MachineRecord, road: &Road) -> Result<Option<Started>> {
+        let image = Image::of(&self.layout.instance(&record.name));
+        let cold = |why: &str| (self.say)(&format!("`{}` boots cold: {why}", record.name));
+        let Some(note) = image.read_note() else {
+            if image.is_left() {
+                cold("its sleep was cut off");
+                image.discard(self.layout, &record.uuid)?;
+            }
+            return Ok(None);
+        };
+        match self.driver().wake(record, &note, road, &self.acceleration())? {
+            Woken::Up(started) => {
+                self.after_wake(record, road, &note);
+                Ok(Some(started))
+            }
+            Woken::Cold(why) => {
+                (self.say)(&format!("`{}` boots cold: {why}", record.name));
+                Ok(None)
+            }
+        }
+    }
+
+    fn after_wake(&self, record: &mut MachineRecord, road: &Road, note: &Note) {
+        self.tell_time(record, road);
+        // Nothing in it was stopped, so what was finished is finished still.
+        let agent = agent_of(&self.layout.instance(&record.name)).filter(|_| note.was_ready);
+        if let (Some(ready), Some(agent)) = (&mut record.ready, agent) {
+            ready.host_agent = agent;
+        }
+    }
+
+    /// Tells a guest that stood still what has changed outside.
+    pub(super) fn tell_time(&self, record: &MachineRecord, road: &Road) {
+        let line = after_wake_line(SystemTime::now());
+        if let Err(failure) = road.read(self.runner, &line, AFTER_WAKE, WAKE) {
+            (self.say)(&format!("the clock of `{}` could not be set: {:#}", record.name, failure.error));
+        }
+    }
+}
+
+/// Whether everything was finished for the boot that runs.
+fn is_ready(record: &MachineRecord, instance: &Instance) -> bool {
+    let runs = instance.host_agent_pid.and_then(|pid| HostAgent::read(&instance.folder, pid));
+    record.ready.as_ref().is_some_and(|ready| Some(&ready.host_agent) == runs.as_ref())
+}
+
+/// The host agent that has just been started.
+fn agent_of(instance: &Path) -> Option<HostAgent> {
+    let text = disk::read_text_if_there(&instance.join("ha.pid")).ok()??;
+    HostAgent::read(instance, text.trim().parse().ok()?)
+}

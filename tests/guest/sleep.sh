@@ -1,0 +1,134 @@
+# shellcheck shell=bash
+# The checks of tests/guest/run about sleep; each fails by a command that fails.
+# shellcheck disable=SC2034,SC2154,SC2016 # output is for the suite; machine, home and data are set by the suite; what is in single quotes is the guest's.
+
+image() { echo "$(instance)/memory.image"; }
+
+guest() { "$machine" run blog -- bash -c "$1" </dev/null; }
+
+# What has to live on: a process that counts, one whose word is in memory alone, a file it writes, tmux where it is.
+start_lives() {
+  guest 'cat >/tmp/count.sh <<"S"
+i=0
+exec 3>>/home/dev/written
+while :; do
+  i=$((i + 1))
+  echo "$i" >/dev/shm/count
+  echo "line $i" >&3
+  sleep 0.2
+done
+S
+word=CANARY; word=$word-IN-MEMORY; export word
+nohup bash /tmp/count.sh >/dev/null 2>&1 & echo $! >/tmp/pid
+command -v tmux >/dev/null || { sudo apt-get -qq update && sudo apt-get -qq install tmux; } >/dev/null 2>&1
+tmux new-session -d -s work "sleep 100000"'
+}
+
+# Fails unless all of that is there and goes on; the clock is right, Lima is content and the file system is whole.
+lives() {
+  local before after begun clock
+  before=$(guest 'cat /dev/shm/count')
+  sleep 2
+  after=$(guest 'cat /dev/shm/count')
+  [ "$after" -gt "$before" ]
+  guest 'kill -0 "$(cat /tmp/pid)" && tmux has-session -t work'
+  # Every line once, in order: nothing was lost or done twice.
+  guest 'awk "{ if (\$2 != NR) exit 1 }" /home/dev/written'
+  # Within a second of the time it is asked, however long asking takes.
+  begun=$(date +%s)
+  clock=$(guest 'date +%s')
+  [ "$clock" -ge $((begun - 1)) ] && [ "$clock" -le $(($(date +%s) + 1)) ]
+  guest '! sudo dmesg | grep -E "EXT4-fs (error|warning)|I/O error"'
+}
+
+sleep_and_wake() {
+  start_lives
+  local round rounds=3
+  [ "$long" != long ] || rounds=50
+  for ((round = 1; round <= rounds; round++)); do
+    expect 0 "$machine" sleep blog
+    same "$(processes)" ''
+    output=$("$machine" list)
+    contains 'asleep ('
+    expect 0 "$machine" run blog -- true
+    contains 'awake, where it fell asleep'
+    lacks 'boots cold'
+    lives
+  done
+  same "$(ls "$XDG_RUNTIME_DIR/machine")" ''
+}
+
+# Lima's own last check passes as well: its start is left to finish, and says READY.
+lima_is_content() {
+  local turn
+  expect 0 "$machine" sleep blog
+  expect 0 "$machine" up blog
+  for ((turn = 0; turn < 60; turn++)); do
+    ! grep -q READY "$home/.local/state/machine/machines/blog/start.log" || return 0
+    sleep 1
+  done
+  return 1
+}
+
+memory_is_ciphertext() {
+  expect 0 "$machine" sleep blog
+  [ -s "$(image)" ]
+  ! grep -aq 'CANARY-IN-MEMORY' "$(image)"
+  ! grep -aq 'Linux version' "$(image)"
+  same "$(stat -c %a "$(image)")" 600
+  same "$(stat -c %a "$XDG_RUNTIME_DIR/machine")" 700
+  # Packed memory would show its own kind of header somewhere.
+  ! zstd -dqc "$(image)" >/dev/null 2>&1
+}
+
+# Changes what it sleeps on, and expects a cold boot that gives this reason and loses nothing of the disk.
+boots_cold() {
+  local reason=$1
+  shift
+  guest 'echo "on the disk" >~/kept; sync'
+  expect 0 "$machine" sleep blog
+  "$@"
+  expect 0 "$machine" run blog -- cat kept
+  contains "boots cold: $reason"
+  contains 'on the disk'
+  guest '! sudo dmesg | grep -E "EXT4-fs error"; [ ! -e /dev/shm/count ]'
+  [ ! -e "$(image)" ]
+}
+
+empty_runtime_folder() { rm -rf "$XDG_RUNTIME_DIR/machine"; }
+
+cut_image() { truncate -s -4096 "$(image)"; }
+
+flip_bit() {
+  local middle
+  middle=$(($(stat -c %s "$(image)") / 2))
+  printf '\x5a\xa5\x5a\xa5' | dd of="$(image)" bs=1 seek="$middle" conv=notrunc status=none
+}
+
+write_to_disk() { touch "$(instance)/disk"; }
+
+no_memory_is_left_to_chance() {
+  start_lives
+  boots_cold 'the key of its memory is gone' empty_runtime_folder
+  boots_cold 'the image of its memory has another size' cut_image
+  boots_cold 'the image of its memory is damaged' flip_bit
+  boots_cold 'its disk has changed' write_to_disk
+}
+
+# A killed `machine` leaves one that runs, whenever; a killed QEMU one that boots.
+killed_while_falling_asleep() {
+  local delay
+  for delay in 0.3 0.8 1.5; do
+    "$machine" sleep blog --force >/dev/null 2>&1 &
+    sleep "$delay"
+    kill -KILL $! 2>/dev/null || true
+    wait $! 2>/dev/null || true
+    expect 0 "$machine" run blog -- true
+  done
+  "$machine" sleep blog --force >/dev/null 2>&1 &
+  sleep 1
+  pkill -KILL -u "$(id -u)" -f "^[^ ]*qemu-system.*$(instance)/" || true
+  wait
+  expect 0 "$machine" run blog -- true
+  guest '! sudo dmesg | grep -E "EXT4-fs error"'
+}
