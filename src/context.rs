@@ -9,7 +9,6 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::layout::Layout;
 use crate::model::{Arch, Host, HostOs};
 use crate::process::{Interrupt, Runner};
-use crate::ssh::Upstream;
 use crate::ui::{Loudness, Ui, log_command};
 
 /// Variables that children see as they are. Nothing else of ours steers `limactl`, `ssh`, `git` or QEMU.
@@ -66,8 +65,8 @@ pub struct Context {
     pub binary: PathBuf,
     /// `XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<PathBuf>,
-    /// The host's agent.
-    pub upstream: Upstream,
+    /// The socket of the host's agent, `SSH_AUTH_SOCK`.
+    pub agent: Option<PathBuf>,
     /// Proxy variables.
     pub proxies: Vec<(String, String)>,
     /// Which of our folders are not at their default place.
@@ -112,7 +111,7 @@ impl Context {
             binary: stable_binary(&runner)?,
             runner,
             xdg_config_home: path_variable("XDG_CONFIG_HOME"),
-            upstream: Upstream { socket: path_variable("SSH_AUTH_SOCK") },
+            agent: path_variable("SSH_AUTH_SOCK"),
             proxies: PROXIES
                 .iter()
                 .filter_map(|name| Some(((*name).to_string(), text_variable(name)?)))

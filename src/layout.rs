@@ -69,6 +69,11 @@ impl Layout {
         self.machines().join(name)
     }
 
+    /// What a machine has asked of the agent.
+    pub fn agent_log(&self, name: &str) -> PathBuf {
+        self.machine(name).join("agent.log")
+    }
+
     /// The folder of all machines' state.
     pub fn machines(&self) -> PathBuf {
         self.state.join("machines")

@@ -28,7 +28,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .because(|| format!("failed to connect to 127.0.0.1:{port}, where `{}` listens", args.project))?;
     stream.set_nodelay(true).because(|| "failed to set up the connection")?;
-    carry(&stream).because(|| "the connection broke")?;
+    let carried = carry(&stream).because(|| "the connection broke");
+    reached.tell_refused(context);
+    carried?;
     Ok(0)
 }
 

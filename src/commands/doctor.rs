@@ -12,7 +12,7 @@ use crate::failure::Result;
 use crate::lima::launcher::{Choice, KvmNode, choose, kvm_node, program_name};
 use crate::model::{Computer, HostOs};
 use crate::process::Cmd;
-use crate::ssh::{IncludeState, include_state};
+use crate::ssh::{BINDS_SINCE, IncludeState, include_state, ssh_version};
 use crate::ui;
 use crate::workspace::{Workspace, site};
 
@@ -77,7 +77,8 @@ pub fn report(context: &Context, computer: &Computer) -> u8 {
 
 fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
     let mut checks = vec![lima(context, computer)];
-    for program in ["ssh", "ssh-keygen", "ssh-add", "git", "curl", "ps"] {
+    checks.push(ssh(context));
+    for program in ["ssh-keygen", "ssh-add", "ssh-agent", "git", "curl", "ps"] {
         checks.push(program_check(context, program));
     }
     if context.host.os == HostOs::Linux {
@@ -110,6 +111,25 @@ fn lima(context: &Context, computer: &Computer) -> Check {
     match site.driver().check_version(computer.accept_unknown_lima_version) {
         Ok(()) => good("limactl", path_of(context, "limactl")),
         Err(failure) => bad("limactl", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+    }
+}
+
+/// From 8.9 on ssh says to the agent where a connection leads, without which a machine gets no signature.
+fn ssh(context: &Context) -> Check {
+    let check = program_check(context, "ssh");
+    if check.verdict != Verdict::Good {
+        return check;
+    }
+    match ssh_version(&context.runner) {
+        Some((major, minor)) if (major, minor) < BINDS_SINCE => {
+            let need = format!("{}.{}", BINDS_SINCE.0, BINDS_SINCE.1);
+            bad(
+                "ssh",
+                format!("OpenSSH {major}.{minor}: machines can use no key with it; install {need} or later"),
+            )
+        }
+        Some(_) => check,
+        None => remark("ssh", format!("{}: it does not say which OpenSSH it is", check.text)),
     }
 }
 
@@ -156,19 +176,16 @@ fn kvm(computer: &Computer) -> Check {
 }
 
 fn agent(context: &Context) -> Check {
-    let Some(socket) = &context.upstream.socket else {
-        return remark(
-            "ssh-agent",
-            "none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned",
-        );
+    let Some(socket) = &context.agent else {
+        return remark("agent", "none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned");
     };
     let cmd = Cmd::new("ssh-add").arg("-l").env("SSH_AUTH_SOCK", socket).time_limit(Duration::from_secs(10));
     match context.runner.read_any_status(&cmd) {
         Ok(found) if found.status.success() => {
-            good("ssh-agent", format!("{} keys", found.text().lines().count()))
+            good("agent", format!("{} keys", found.text().lines().count()))
         }
-        Ok(found) if found.status.code() == Some(1) => remark("ssh-agent", "it holds no key: `ssh-add` one"),
-        _ => remark("ssh-agent", format!("nobody answers at `{}`", socket.display())),
+        Ok(found) if found.status.code() == Some(1) => remark("agent", "it holds no key: `ssh-add` one"),
+        _ => remark("agent", format!("nobody answers at `{}`", socket.display())),
     }
 }
 

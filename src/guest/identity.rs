@@ -106,6 +106,7 @@ mod tests {
             port: Some(2222),
             identity_agent: None,
             known_hosts: vec![],
+            users: vec!["git".into()],
         };
         assert!(render_aliases(&[host]).contains("Host work\n  HostName git.corp\n  Port 2222\n"));
     }

@@ -31,4 +31,12 @@ pub struct GitHost {
     pub identity_agent: Option<PathBuf>,
     /// Lines for `known_hosts`, from the user's own.
     pub known_hosts: Vec<String>,
+    /// The users that its repositories' addresses name.
+    #[serde(default = "usual_users")]
+    pub users: Vec<String>,
+}
+
+/// The one user of the large git hosts; also what records from before say.
+pub fn usual_users() -> Vec<String> {
+    vec!["git".into()]
 }

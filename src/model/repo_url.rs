@@ -42,6 +42,11 @@ impl RepoUrl {
         self.transport
     }
 
+    /// The user to log in as, where one is written.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The host, as written; for ssh it may be an alias of the user's ssh configuration.
     pub fn host(&self) -> &str {
         &self.host

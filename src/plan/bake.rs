@@ -164,6 +164,7 @@ fn bake_goal(site: &Site, goal: &Goal, level: &Level, store: &Store) -> Goal {
         git_hosts: Vec::new(),
         setup: Setup::None,
         forward_agent: false,
+        signing_key: None,
         levels: below[..parents.min(below.len())].to_vec(),
         bakes: Some(level.clone()),
         ..goal.clone()

@@ -175,6 +175,7 @@ mod tests {
             access: "closed".into(),
             openings: crate::model::Openings::default(),
             addresses: BTreeMap::new(),
+            signing_key: None,
         }
     }
 

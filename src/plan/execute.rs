@@ -155,6 +155,7 @@ impl Work<'_> {
         self.record.git_hosts.clone_from(&self.goal.git_hosts);
         self.record.addresses.clone_from(&self.goal.addresses);
         self.record.forward_agent = self.goal.forward_agent;
+        self.record.signing_key.clone_from(&self.goal.signing_key);
         self.record.folder = self.goal.folder();
     }
 

@@ -79,6 +79,8 @@ pub struct Goal {
     pub openings: Openings,
     /// What its names were looked up to be.
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// The public key that signs commits.
+    pub signing_key: Option<String>,
 }
 
 impl Goal {

@@ -3,7 +3,7 @@
 //! Enters: what the guest has. Leaves: clones, or a warning each with what to do; the rest of `up` goes on.
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::execute::Work;
 use super::names::look_up;
@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Observation, clone_script, setup_script};
 use crate::model::{Repo, Transport};
 use crate::process::Cmd;
-use crate::ssh::{AgentServer, Remote, Road};
+use crate::ssh::{Remote, Road, refused_since, timestamp};
 use crate::ui::Phase;
 
 /// The longest a clone, or a setup, may take.
@@ -44,9 +44,10 @@ fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Re
     let lend = work.goal.forward_agent;
     let road = work.road();
     // For as long as this phase lasts, and not for provisioning or setup.
-    let _server = lend
-        .then(|| AgentServer::start(&road.agent(), work.site.upstream.for_hosts(&work.goal.git_hosts)))
-        .transpose()?;
+    // What is lent is read from the record.
+    work.record.save(work.site.layout)?;
+    let _server = lend.then(|| work.site.serve_agent(&work.record)).transpose()?;
+    let begun = timestamp(SystemTime::now());
     for repo in missing {
         let phase = reporter.phase("repos");
         phase.now(&repo.url.short());
@@ -57,8 +58,12 @@ fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Re
             }
             Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
             Err(failure) => {
-                let problem =
-                    format!("cloning `{}` failed: {}\n{}", repo.url, cause(&failure), advice(work, repo));
+                let problem = format!(
+                    "cloning `{}` failed: {}\n{}",
+                    repo.url,
+                    cause(&failure),
+                    advice(work, repo, &begun)
+                );
                 reporter.failed(phase, &repo.url.short(), &problem);
             }
         }
@@ -142,7 +147,7 @@ fn closed_door(work: &Work, repo: &Repo) -> Option<String> {
     refused.then(|| format!("{host}:{port}"))
 }
 
-fn advice(work: &Work, repo: &Repo) -> String {
+fn advice(work: &Work, repo: &Repo, begun: &str) -> String {
     let again = format!("then: `machine up {}`", work.goal.name);
     if let Some(door) = closed_door(work, repo) {
         let name = &work.goal.name;
@@ -157,13 +162,22 @@ fn advice(work: &Work, repo: &Repo) -> String {
                 "`forward_agent = false` keeps the agent out of this machine; use an https address, {again}"
             )
         }
-        Transport::Ssh if work.site.upstream.for_hosts(&work.goal.git_hosts).socket.is_none() => {
+        Transport::Ssh
+            if (work.site.lend)(work.goal.name.as_str()).is_ok_and(|loan| loan.upstream.is_none()) =>
+        {
             format!(
                 "no ssh-agent runs here (SSH_AUTH_SOCK is not set): start one and `ssh-add` your key, {again}"
             )
         }
         Transport::Ssh => {
-            format!("check that the key is loaded (`ssh-add -l`) and may read the repository, {again}")
+            let log = work.site.layout.agent_log(work.goal.name.as_str());
+            let refused = refused_since(&log, begun)
+                .into_iter()
+                .map(|(reason, _)| format!("the agent refused: {reason}\n"));
+            let refused: String = refused.collect();
+            format!(
+                "{refused}check that the key is loaded (`ssh-add -l`) and may read the repository, {again}"
+            )
         }
         Transport::Https => format!("private repositories need an ssh address for now, {again}"),
     }

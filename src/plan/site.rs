@@ -12,7 +12,7 @@ use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
 use crate::model::{Host, HostOs, ProjectName};
 use crate::process::Runner;
 use crate::record::{HostAgent, MachineRecord};
-use crate::ssh::{Attempt, HostBlock, Road, Upstream, render_hosts};
+use crate::ssh::{AgentServer, Attempt, HostBlock, Lend, Road, Service, render_hosts};
 
 /// What every effect needs.
 pub struct Site<'a> {
@@ -28,8 +28,8 @@ pub struct Site<'a> {
     pub choice: Choice,
     /// Whether a Lima without a version is accepted.
     pub accept_unknown_lima: bool,
-    /// The host's agent.
-    pub upstream: Upstream,
+    /// What a machine is lent of the host's agent.
+    pub lend: Lend,
     /// Proxy variables, for downloads on the host.
     pub proxies: Vec<(String, String)>,
     /// Variables that `connect` needs to find our folders, when they are not the default ones.
@@ -88,6 +88,17 @@ impl Site<'_> {
             identity: self.layout.lima_key(),
             folder: self.layout.sockets(record.id()),
         }
+    }
+
+    /// Serves the agent to a machine until dropped.
+    pub fn serve_agent(&self, record: &MachineRecord) -> Result<AgentServer> {
+        AgentServer::start(Service {
+            socket: self.road(record).agent(),
+            machine: record.name.clone(),
+            log: self.layout.agent_log(&record.name),
+            lend: Lend::clone(&self.lend),
+            runner: self.runner.clone(),
+        })
     }
 
     /// How QEMU is to be accelerated.

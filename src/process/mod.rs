@@ -4,16 +4,20 @@
 //! Must not know what any program is for.
 
 mod cmd;
+mod companion;
 mod identity;
 mod interrupt;
 mod memory;
+mod peer;
 mod resident;
 mod runner;
 mod wait;
 
 pub use cmd::{Cmd, Input};
+pub use companion::Companion;
 pub use identity::{Identity, arguments_in_proc, terminate_verified};
 pub use interrupt::Interrupt;
 pub use memory::physical_memory_bytes;
+pub use peer::peer_of;
 pub use resident::{Resident, open_files, resident_by_ps, resident_in_proc};
 pub use runner::{Finished, Runner, replace};

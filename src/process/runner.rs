@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::wait::{Ended, wait, wait_passing_signals};
-use super::{Cmd, Input, Interrupt};
+use super::{Cmd, Companion, Input, Interrupt};
 use crate::failure::{Context, Failure, Result};
 
 /// How many of a failed program's last lines are kept.
@@ -53,6 +53,7 @@ impl Finished {
 }
 
 /// Starts programs with a fixed environment.
+#[derive(Clone)]
 pub struct Runner {
     env: Vec<(OsString, OsString)>,
     path: OsString,
@@ -124,12 +125,7 @@ impl Runner {
 
     /// Runs quietly although a signal has asked us to stop: for the few things that must be put right before we do.
     pub fn clean_up(&self, cmd: &Cmd) {
-        let undisturbed = Self {
-            env: self.env.clone(),
-            path: self.path.clone(),
-            interrupt: Interrupt::default(),
-            log: self.log,
-        };
+        let undisturbed = Self { interrupt: Interrupt::default(), ..self.clone() };
         // Whatever it could not do, the next command finds and does.
         let _ = undisturbed.run(cmd);
     }
@@ -151,6 +147,11 @@ impl Runner {
     /// Starts a program between two ends of pipes; what it has to say is in its status.
     pub fn filter(&self, cmd: &Cmd, input: Stdio, output: Stdio) -> Result<Child> {
         self.spawn(cmd, input, [output, Stdio::null()])
+    }
+
+    /// Starts a program, without output, that runs until the guard is dropped.
+    pub fn accompany(&self, cmd: &Cmd) -> Result<Companion> {
+        self.spawn(cmd, stdin_of(cmd), [Stdio::null(), Stdio::null()]).map(Companion::new)
     }
 
     fn collect(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
@@ -242,7 +243,7 @@ fn with_tail(failure: Failure, tail: &[String]) -> Failure {
 fn missing(cmd: &Cmd) -> Failure {
     let program = cmd.program_name();
     let package = match program.as_str() {
-        "ssh" | "ssh-keygen" | "ssh-add" => "openssh-client",
+        "ssh" | "ssh-keygen" | "ssh-add" | "ssh-agent" => "openssh-client",
         "ps" => "procps",
         "limactl" => "lima",
         other => other,

@@ -53,6 +53,9 @@ pub struct MachineRecord {
     /// What the names in `allow` were when they were last looked up.
     #[serde(default)]
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// The public key that signs its commits, as the guest was told.
+    #[serde(default)]
+    pub signing_key: Option<String>,
     /// Whether the guest has answered since its last start; one that has can shut down cleanly, and is given the time.
     #[serde(default)]
     pub answered: bool,
@@ -156,6 +159,7 @@ impl MachineRecord {
             folder: String::new(),
             git_hosts: Vec::new(),
             addresses: BTreeMap::new(),
+            signing_key: None,
             answered: false,
             generation: 0,
             held: false,

@@ -8,9 +8,13 @@ mod command;
 mod hosts;
 mod include;
 mod road;
+mod version;
 
-pub use agent::{AgentServer, Upstream};
+#[cfg(test)]
+pub use agent::fingerprint;
+pub use agent::{AgentServer, Destination, Lend, Loan, Policy, Service, key_bytes, refused_since, timestamp};
 pub use command::Remote;
 pub use hosts::{HostBlock, render_hosts};
 pub use include::{IncludeState, ensure_include, include_state, remove_include};
 pub use road::{Attempt, Road, check_path};
+pub use version::{BINDS_SINCE, ssh_version};

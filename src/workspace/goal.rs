@@ -85,6 +85,7 @@ pub fn build_goal(
         access: project.access.to_string(),
         openings,
         addresses,
+        signing_key: identity.signing_key,
     })
 }
 

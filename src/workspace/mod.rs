@@ -8,6 +8,7 @@ mod ending;
 mod export;
 mod git;
 mod goal;
+mod lend;
 mod raise;
 mod register;
 mod remote;

@@ -30,14 +30,20 @@ pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost
     let mut hosts: Vec<GitHost> = Vec::new();
     for repo in repos.iter().filter(|repo| repo.url.transport() == Transport::Ssh) {
         let alias = repo.url.host();
-        if hosts.iter().any(|host| host.alias == alias && repo.url.port().is_none()) {
+        let user = repo.url.user().unwrap_or("git").to_string();
+        let seen = hosts.iter_mut().find(|host| host.alias == alias && repo.url.port().is_none());
+        if let Some(host) = seen {
+            if !host.users.contains(&user) {
+                host.users.push(user);
+            }
             continue;
         }
         let resolved = resolve(context, repo)?;
         let port = (resolved.port != 22).then_some(resolved.port);
         let known_hosts = known_keys(context, alias, &resolved)?;
         let (hostname, identity_agent) = (resolved.hostname, resolved.identity_agent);
-        hosts.push(GitHost { alias: alias.into(), hostname, port, identity_agent, known_hosts });
+        let users = vec![user];
+        hosts.push(GitHost { alias: alias.into(), hostname, port, identity_agent, known_hosts, users });
     }
     Ok(hosts)
 }
@@ -149,7 +155,7 @@ fn check_command(context: &Context, repo: &Repo, folder: &Path) -> Result<Cmd> {
         quote(&pinned),
         quote(&own)
     );
-    let agent = resolved.identity_agent.or_else(|| context.upstream.socket.clone());
+    let agent = resolved.identity_agent.or_else(|| context.agent.clone());
     cmd = cmd.env("GIT_SSH_COMMAND", ssh);
     Ok(match agent {
         Some(socket) => cmd.env("SSH_AUTH_SOCK", socket),
@@ -201,7 +207,7 @@ fn advise(context: &Context, failure: Failure, repo: &Repo) -> Failure {
         Transport::Ssh if words.contains("Host key verification failed") => {
             failure.hint(format!("its host key is not the known one; look: `ssh {}`", repo.url.host()))
         }
-        Transport::Ssh if context.upstream.socket.is_none() => {
+        Transport::Ssh if context.agent.is_none() => {
             failure.hint("no ssh-agent runs here (SSH_AUTH_SOCK is not set), and a machine has nothing but the agent: start one and `ssh-add` your key")
         }
         Transport::Ssh => failure

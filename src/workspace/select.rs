@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::git::repository_at;
+use super::lend::lender;
 use crate::config::{
     Catalog, ConfigFolder, Located, Lookup, load_catalog, load_computer, locate, profile_names,
     repository_root,
@@ -202,7 +203,7 @@ pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)
             Accelerator::Tcg => Choice::Tcg,
         },
         accept_unknown_lima: computer.accept_unknown_lima_version,
-        upstream: context.upstream.clone(),
+        lend: lender(context),
         proxies: context.proxies.clone(),
         folder_variables: context.folder_variables.clone(),
         no_wait: context.options.no_wait,

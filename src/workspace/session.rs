@@ -2,6 +2,8 @@
 //!
 //! Enters: a project and what to run. Leaves: its exit code. Boots a stopped machine, provisions nothing.
 
+use std::time::SystemTime;
+
 use super::select::{find_record, site};
 use crate::config::{ConfigFolder, Lookup, load_computer, locate};
 use crate::context::Context;
@@ -9,8 +11,11 @@ use crate::failure::{Failure, Kind, Result};
 use crate::model::Computer;
 use crate::plan::{Connection, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
-use crate::ssh::{AgentServer, Remote};
+use crate::ssh::{AgentServer, Remote, refused_since, timestamp};
 use crate::ui;
+
+/// How many reasons for a refusal are told at the end of a session; a guest can make up more.
+const REFUSALS_TOLD: usize = 3;
 
 /// The computer's settings alone: a session needs no projects.
 fn computer(context: &Context) -> Result<Computer> {
@@ -30,6 +35,7 @@ pub struct Reached {
     pub record: MachineRecord,
     /// Serves the agent until dropped.
     pub agent: Option<AgentServer>,
+    begun: String,
     _session: Session,
 }
 
@@ -42,7 +48,8 @@ pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start
     let waiting =
         Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
     let name = record.name.clone();
-    let session = {
+    let begun = timestamp(SystemTime::now());
+    let (session, agent) = {
         let site = site(context, &computer(context)?, &say);
         let road = site.road(&record);
         // Starting changes the machine; using one that runs does not.
@@ -64,18 +71,25 @@ pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start
             phase.done(if started.woke { connection.describe() } else { "ssh ready" });
             write_ssh_hosts(&site)?;
         }
-        Session::open(&context.layout, &name, verb)?
+        let session = Session::open(&context.layout, &name, verb)?;
+        (session, record.forward_agent.then(|| site.serve_agent(&record)).transpose()?)
     };
-    let agent = serve_agent(context, &record)?;
-    Ok(Reached { record, agent, _session: session })
+    Ok(Reached { record, agent, begun, _session: session })
 }
 
-fn serve_agent(context: &Context, record: &MachineRecord) -> Result<Option<AgentServer>> {
-    if !record.forward_agent {
-        return Ok(None);
+impl Reached {
+    /// Says what the agent refused the machine since this session began; the guest only hears that it did.
+    pub fn tell_refused(&self, context: &Context) {
+        let log = context.layout.agent_log(&self.record.name);
+        let refused = refused_since(&log, &self.begun);
+        for (reason, count) in refused.iter().take(REFUSALS_TOLD) {
+            let times = if *count == 1 { String::new() } else { format!(" ({count} times)") };
+            ui::warn(&format!("the agent refused `{}` a request{times}: {reason}", self.record.name));
+        }
+        if refused.len() > REFUSALS_TOLD {
+            ui::warn(&format!("and for {} more reasons: `{}`", refused.len() - REFUSALS_TOLD, log.display()));
+        }
     }
-    let socket = context.layout.sockets(record.id()).join("agent");
-    AgentServer::start(&socket, context.upstream.for_hosts(&record.git_hosts)).map(Some)
 }
 
 /// Runs a session on the machine that `name` means.
@@ -101,6 +115,7 @@ pub fn open_session(
     let road = site(context, &Computer::default(), &say).road(&reached.record);
     let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();
     let finished = context.runner.interactive(&cmd)?;
+    reached.tell_refused(context);
     if context.runner.interrupt().is_asked() && !terminal {
         return Err(Failure::interrupted());
     }

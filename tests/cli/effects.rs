@@ -40,6 +40,7 @@ fn describe_ssh(rest: &str) -> Option<String> {
     let lent = if options.contains("ForwardAgent=") { ", agent lent" } else { "" };
     let terminal = if options.contains(" -t ") { " on a terminal" } else { "" };
     match last {
+        "-V" => Some("ssh version".into()),
         _ if rest.starts_with("-G ") => Some(format!("ssh resolve {last}")),
         _ if rest.contains(" -O exit ") => Some("ssh close master".into()),
         _ if rest.contains(" -f -N ") => Some(format!("ssh open master{lent}")),

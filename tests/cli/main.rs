@@ -9,6 +9,8 @@
     reason = "a test starts the program under test and reads its own surroundings"
 )]
 
+#[path = "../boundary/agent.rs"]
+mod agent_filter;
 mod bad_input;
 mod bad_keys;
 mod boxes;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -223,18 +223,12 @@ fn down_asks_before_it_ends_a_session() {
 #[test]
 fn the_agent_answers_while_a_session_is_open_and_not_after_it() {
     let world = ready();
-    let socket = world.path("real-agent");
-    let listener = UnixListener::bind(&socket).expect("bound");
-    std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("mode");
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = stream.write_all(b"it is me");
-        }
-    });
     let mut command = world.machine(&["run", "hello", "--", "sh", "-c", "echo started >&2; sleep 60"]);
-    let session = world.start(command.env("SSH_AUTH_SOCK", &socket));
+    let session = world.start(&mut command);
     session.wait_for("started");
-    assert_eq!(ask(&agent_socket(&world)), Some("it is me".to_string()));
+    assert_eq!(ask(&agent_socket(&world)), Some(REFUSED));
+    let log = world.read(".local/state/machine/machines/hello/agent.log");
+    assert!(log.contains(r#""machine":"hello""#) && log.contains(r#""verdict":"refused""#), "{log}");
     session.interrupt();
     assert_eq!(session.wait().code, 130);
     wait_until("nobody serves", || ask(&agent_socket(&world)).is_none());
@@ -258,11 +252,15 @@ fn agent_socket(world: &World) -> PathBuf {
     folder.expect("one machine").path().join("agent")
 }
 
-/// What an agent's socket says; nothing when nobody listens.
-fn ask(socket: &std::path::Path) -> Option<String> {
+/// The answer to whoever does not say where the connection leads: `SSH_AGENT_FAILURE`.
+const REFUSED: [u8; 5] = [0, 0, 0, 1, 5];
+
+/// What an agent's socket says when it is asked for a list; nothing when nobody listens.
+fn ask(socket: &std::path::Path) -> Option<[u8; 5]> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some(text).filter(|text| !text.is_empty())
+    stream.write_all(&[0, 0, 0, 1, 11]).ok()?;
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).ok()?;
+    Some(answer)
 }

@@ -69,22 +69,27 @@ fn doctor_looks_at_everything_it_needs() {
     ✓ ssh          <bin>/ssh
     ✓ ssh-keygen   <bin>/ssh-keygen
     ✓ ssh-add      /usr/bin/ssh-add
+    ✓ ssh-agent    /usr/bin/ssh-agent
     ✓ git          <bin>/git
     ✓ curl         <bin>/curl
     ✓ ps           /usr/bin/ps
     ✓ qemu         <bin>/qemu-system-ARCH
     ✓ qemu-img     <bin>/qemu-img
-    · ssh-agent    none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned
+    · agent        none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned
     · ssh hosts    `Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include
     · ssh config   line 2 of `~/.ssh/config` also counts for `ssh machine-…`: SendEnv LANG TOKEN
     ");
-    assert_snapshot!(world.effects(), @"limactl --version");
+    assert_snapshot!(world.effects(), @r"
+    limactl --version
+    ssh version
+    ");
 }
 
 #[test]
 fn doctor_fails_when_something_needed_is_missing() {
     let world = World::new();
     world.knob("version", "limactl version 2.1.4\n");
+    world.knob("ssh-version", "OpenSSH_8.8p1, OpenSSL 1.1.1\n");
     let outcome = world.run(&["doctor", "--json"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (1, ""));
     let document: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
@@ -93,8 +98,9 @@ fn doctor_fails_when_something_needed_is_missing() {
     let of = |name: &str| checks.iter().find(|check| check["check"] == name).expect("a check");
     assert_eq!(of("limactl")["verdict"], "problem");
     assert!(of("limactl")["text"].as_str().is_some_and(|text| text.contains("Lima 2.1.4 is too old")));
+    assert_eq!(of("ssh")["text"], "OpenSSH 8.8: machines can use no key with it; install 8.9 or later");
     assert_eq!(of("git")["verdict"], "ok");
-    assert_eq!(of("ssh-agent")["verdict"], "remark");
+    assert_eq!(of("agent")["verdict"], "remark");
 }
 
 #[test]

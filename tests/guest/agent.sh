@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# The agent filter with a real guest: what the project's own git host is granted, and nobody else.
+# shellcheck disable=SC2154 # machine, home, config and git_folder are set by the suite.
+# shellcheck disable=SC2016 # What stands in single quotes is for the guest.
+
+# A commit that the agent signs, pushed to the suite's git host; then the configuration as it was.
+signed_and_pushed() {
+  local before key
+  before=$(cat "$config/config.toml")
+  key=$(cut -d' ' -f1,2 "$home/.ssh/id_work.pub")
+  sed -i "s|^email = .*|&\nsigning_key = \"$key\"|" "$config/config.toml"
+  expect 0 "$machine" up blog
+  expect 0 "$machine" run blog -- sh -c 'echo signed >>README && git commit -qam signed && git push -q && git log -1 --format=%G?'
+  contains G
+  same "$(git -C "$git_folder/blog.git" log -1 --format=%s main)" signed
+  # Another purpose, with the same key.
+  expect 255 "$machine" run blog -- bash -c "echo x | ssh-keygen -q -Y sign -n file -f <(echo $key)"
+  contains 'a signature for `file` is not granted'
+  printf '%s\n' "$before" >"$config/config.toml"
+  expect 0 "$machine" up blog
+}
+
+# An sshd that would take the key, and that the project does not name.
+another_host_is_refused() {
+  local port
+  port=$(free_port)
+  ssh-keygen -q -t ed25519 -N '' -f "$git_folder/other_key"
+  sed -e "s|^Port .*|Port $port|" -e "s|host_key|other_key|" -e "s|sshd.pid|other.pid|" "$git_folder/sshd_config" >"$git_folder/other_config"
+  "$(PATH=$PATH:/usr/sbin command -v sshd)" -f "$git_folder/other_config"
+  local login="ssh -o BatchMode=yes -o UserKnownHostsFile=/tmp/other -p $port $(id -un)@192.168.5.2 echo inside"
+  "$machine" run blog -- sh -c "echo '[192.168.5.2]:$port $(cut -d' ' -f1,2 "$git_folder/other_key.pub")' >/tmp/other"
+  expect 255 "$machine" run blog -- sh -c "$login"
+  lacks inside
+  contains 'is none that this project may log in to'
+  kill "$(cat "$git_folder/other.pid")"
+}
