@@ -4,6 +4,19 @@
 # Runs as root over the last connection.
 set -u
 
+# Secrets are overwritten where they lie, since their pages would stay in the memory that is written out, and go. Who has
+# one open keeps the machine awake. They come again with the next session.
+clear_secrets() {
+  local secrets=/run/secrets
+  mountpoint -q "$secrets" || return 0
+  if [ -n "$(find /proc/[0-9]*/fd /proc/[0-9]*/cwd -lname "$secrets*" -print -quit 2>/dev/null)" ]; then
+    echo "a process in it uses $secrets" >&2
+    exit 1
+  fi
+  find "$secrets" -type f -exec shred --iterations=0 --zero --remove=unlink -- {} +
+  umount "$secrets" || exit 1
+}
+
 # Every connection is a child of the daemon; ours is the one this very script descends from.
 end_other_connections() {
   local daemon own=$$ parent children pid
@@ -18,6 +31,7 @@ end_other_connections() {
   done
 }
 
+clear_secrets
 end_other_connections 2>/dev/null
 sync
 # Freezing writes the journal out, and nothing has to stay frozen for that. Not every file system can.

@@ -115,6 +115,19 @@ no_memory_is_left_to_chance() {
   boots_cold 'its disk has changed' write_to_disk
 }
 
+# What lies in /run/secrets goes before the memory is written; who uses it keeps the machine awake.
+secrets_stay_awake() {
+  guest 'sudo mkdir -p /run/secrets && sudo mount -t tmpfs -o mode=0700,uid=1000 tmpfs /run/secrets
+echo a-secret >/run/secrets/TOKEN; nohup tail -f /run/secrets/TOKEN >/dev/null 2>&1 & echo $! >/tmp/reader; sleep 1'
+  expect 1 "$machine" sleep blog
+  contains 'uses /run/secrets'
+  same "$(guest 'cat /run/secrets/TOKEN')" a-secret
+  guest 'kill "$(cat /tmp/reader)"; sleep 1'
+  expect 0 "$machine" sleep blog
+  expect 0 "$machine" run blog -- sh -c '! mountpoint -q /run/secrets && [ ! -e /run/secrets/TOKEN ]'
+  contains 'awake, where it fell asleep'
+}
+
 # A killed `machine` leaves one that runs, whenever; a killed QEMU one that boots.
 killed_while_falling_asleep() {
   local delay
