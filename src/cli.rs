@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, profiles,
+    boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, profiles, prune,
     rebuild, run, sleep, ssh, uninstall, up,
 };
 
@@ -89,6 +89,8 @@ pub enum Command {
     Profiles(profiles::Args),
     /// Delete a machine, after showing what would be lost
     Destroy(destroy::Args),
+    /// Delete machines that were not used for long, each as `destroy` does
+    Prune(prune::Args),
     /// Make a fresh machine from today's configuration, in the place of the one that is there
     Rebuild(rebuild::Args),
     /// Compare what a machine was made from with what the configuration says now
@@ -119,7 +121,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ("Daily", &["up", "ssh", "run", "down", "sleep", "list"]),
     (
         "Projects and this computer",
-        &["init", "profiles", "diff", "rebuild", "destroy", "box", "bake", "doctor", "uninstall"],
+        &["init", "profiles", "diff", "rebuild", "destroy", "prune", "box", "bake", "doctor", "uninstall"],
     ),
     ("Around it", &["export", "lima", "completions", "man"]),
 ];

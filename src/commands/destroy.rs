@@ -2,13 +2,12 @@
 //!
 //! Enters: a project. Leaves: nothing of its machine, or the machine as it was. Unknown is not the same as gone.
 
-use crate::commands::{project_completer, waiting};
+use crate::commands::project_completer;
 use crate::context::Context;
 use crate::failure::{Kind, Result};
 use crate::plan::rebuild;
-use crate::record::ProjectLock;
 use crate::ui;
-use crate::workspace::{Answers, Workspace, agree, check_again, delete, find_record, look, site};
+use crate::workspace::{Answers, Workspace, agree_to_lose, delete, find_record, site};
 
 /// Options of `destroy`.
 #[derive(clap::Args, Debug)]
@@ -52,15 +51,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     }
     let command = format!("machine destroy {name}");
     let answers = Answers { command: &command, discard: args.discard, discard_unseen: args.discard_unseen };
-    let seen = {
-        let _lock = ProjectLock::exclusive(&context.layout, &name, "destroy", &waiting(context, &say))?;
-        look(context, &site, &mut record, args.discard_unseen)?
-    };
-    agree(context, &answers, &name, &seen)?;
-    let _lock = ProjectLock::exclusive(&context.layout, &name, "destroy", &waiting(context, &say))?;
-    // The answer was given for that list; if it is another one by now, nobody has agreed to it.
-    let again = look(context, &site, &mut record, args.discard_unseen)?;
-    check_again(&answers, &name, &seen, &again)?;
+    let _lock = agree_to_lose(context, &site, &mut record, &answers, "destroy")?;
     delete(context, &site, &record, &format!("{name} is gone; its project is still configured"))?;
     Ok(0)
 }

@@ -12,7 +12,8 @@ use crate::disk;
 use crate::failure::Result;
 use crate::lima::{Image, Instance, Status, resident_bytes, start_problem};
 use crate::model::{ByteSize, Project, ProjectName};
-use crate::record::{HostAgent, Journal, MachineRecord, open_sessions};
+use crate::plan::Site;
+use crate::record::{HostAgent, Journal, MachineRecord, last_used, open_sessions};
 use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{Workspace, site};
@@ -29,7 +30,7 @@ Columns:
 
 --json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
 runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
-(seconds since 1970), sessions, configured, note")]
+(seconds since 1970), idle_seconds (null unless it runs without a session), sessions, configured, note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
     #[arg(long)]
@@ -48,6 +49,8 @@ struct Row {
     /// Of a machine that sleeps.
     image_bytes: Option<u64>,
     last_used: Option<u64>,
+    /// Of a machine that runs, and that nobody uses.
+    idle_seconds: Option<u64>,
     sessions: usize,
     configured: bool,
     note: Option<String>,
@@ -79,7 +82,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
             let record = records.iter().find(|record| record.name == name);
             let row =
                 row(context, &workspace, name, projects.get(name).copied(), instances.get(name), record);
-            Row { resident_bytes: resident.get(name).copied(), ..row }
+            let note = row.note.clone().or_else(|| cold_note(&site, name, record));
+            Row { resident_bytes: resident.get(name).copied(), note, ..row }
         })
         .collect();
     if args.json {
@@ -115,6 +119,9 @@ fn row(
     let configured = project.is_some() || record.is_some_and(elsewhere);
     let stopped = instance.filter(|instance| instance.status == Status::Stopped);
     let asleep = stopped.and_then(|instance| Image::of(&instance.folder).read_note());
+    let used = record.map(|record| last_used(&context.layout, record)).filter(|seconds| *seconds > 0);
+    let sessions = open_sessions(&context.layout, name).len();
+    let runs = instance.is_some_and(|instance| instance.status == Status::Running);
     Row {
         name: name.to_string(),
         state: if asleep.is_some() { "asleep" } else { state(instance, record, unfinished) },
@@ -126,8 +133,9 @@ fn row(
         resident_bytes: None,
         disk_bytes: size("disk").or_else(|| planned(|project| project.disk.bytes())),
         disk_used_bytes: disk::allocated_bytes(&context.layout.instance(name)),
-        last_used: record.map(|record| record.last_used).filter(|seconds| *seconds > 0),
-        sessions: open_sessions(&context.layout, name).len(),
+        last_used: used,
+        idle_seconds: used.filter(|_| runs && sessions == 0).map(|then| now().saturating_sub(then)),
+        sessions,
         configured,
         note: note(context, name, instance, configured).or_else(|| foreign(project?, record?)),
     }
@@ -196,6 +204,18 @@ fn table(rows: &[Row]) -> String {
     render_table(&lines)
 }
 
+/// A machine that sleeps but cannot wake any more.
+fn cold_note(site: &Site, name: &str, record: Option<&MachineRecord>) -> Option<String> {
+    let note = Image::of(&site.layout.instance(name)).read_note()?;
+    let why = site.driver().why_cold(record?, &note)?;
+    Some(format!("it will boot cold: {why}"))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// A machine that sleeps takes no memory, but its image some of the disk.
 fn shown_state(row: &Row) -> String {
     let image = row.image_bytes.map(|bytes| ByteSize::from_bytes(bytes).approximate());
@@ -224,6 +244,7 @@ fn to_json(row: &Row) -> Value {
         "disk_used_bytes": row.disk_used_bytes,
         "image_bytes": row.image_bytes,
         "last_used": row.last_used,
+        "idle_seconds": row.idle_seconds,
         "sessions": row.sessions,
         "configured": row.configured,
         "note": row.note,

@@ -15,6 +15,7 @@ pub mod lima;
 pub mod list;
 pub mod man;
 pub mod profiles;
+pub mod prune;
 pub mod rebuild;
 pub mod run;
 pub mod sleep;

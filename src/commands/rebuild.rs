@@ -5,16 +5,13 @@
 
 use std::time::Instant;
 
+use crate::commands::project_completer;
 use crate::commands::up::BoxArgs;
-use crate::commands::{project_completer, waiting};
 use crate::context::Context;
 use crate::failure::Result;
-use crate::plan::{BoxUse, Reporter, Site, prepare_box, show_rebuild};
-use crate::record::{MachineRecord, ProjectLock};
+use crate::plan::{BoxUse, Reporter, prepare_box, show_rebuild};
 use crate::ui;
-use crate::workspace::{
-    Answers, Workspace, agree, check_again, complete_goal, delete, goal_of, look, raise, site,
-};
+use crate::workspace::{Answers, Workspace, agree_to_lose, complete_goal, delete, goal_of, raise, site};
 
 /// Options of `rebuild`.
 #[derive(clap::Args, Debug)]
@@ -65,32 +62,11 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     }
     let command = format!("machine rebuild {name}");
     let answers = Answers { command: &command, discard: args.discard, discard_unseen: args.discard_unseen };
-    let _lock = replaceable(context, &site, &mut record, &answers)?;
+    let _lock = agree_to_lose(context, &site, &mut record, &answers, "rebuild")?;
     delete(context, &site, &record, &format!("the old `{name}` is gone"))?;
     let (code, document) = raise(context, &workspace, &project, goal, started)?;
     if args.json {
         ui::answer_json(&document);
     }
     Ok(code)
-}
-
-/// Takes the project's lock once it is agreed that the machine may go.
-fn replaceable(
-    context: &Context,
-    site: &Site,
-    record: &mut MachineRecord,
-    answers: &Answers,
-) -> Result<ProjectLock> {
-    let name = record.name.clone();
-    let say = |text: &str| context.ui.say(text);
-    let lock = || ProjectLock::exclusive(&context.layout, &name, "rebuild", &waiting(context, &say));
-    let seen = {
-        let _lock = lock()?;
-        look(context, site, record, answers.discard_unseen)?
-    };
-    agree(context, answers, &name, &seen)?;
-    let held = lock()?;
-    let again = look(context, site, record, answers.discard_unseen)?;
-    check_again(answers, &name, &seen, &again)?;
-    Ok(held)
 }

@@ -22,7 +22,7 @@ use crate::model::{Arch, ImageName, shown};
 
 const COMPUTER: Schema = Schema {
     what: "config.toml",
-    keys: &["ca_certs", "accelerator", "git", "images", "lima"],
+    keys: &["ca_certs", "accelerator", "git", "images", "lima", "memory_budget"],
     later: &["editor", "idle", "network"],
     elsewhere: &[
         ("cpus", "projects.toml, below `[defaults]`"),
@@ -60,6 +60,7 @@ fn read_key(computer: &mut Computer, key: &str, value: &Value<'_>, home: &Path, 
         "accelerator" => computer.accelerator = read_accelerator(value, walk).unwrap_or_default(),
         "git" => computer.git = read_git(value, walk).unwrap_or_default(),
         "images" => computer.images = read_images(value, walk),
+        "memory_budget" => computer.memory_budget = value.parse("a size such as `12GiB`", walk),
         "lima" => computer.accept_unknown_lima_version = read_lima(value, walk).unwrap_or_default(),
         _ => {}
     }

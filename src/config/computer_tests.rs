@@ -6,6 +6,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::config::testing::{put, report};
+use crate::model::ByteSize;
 
 /// The start of a DER sequence is all that is looked at.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBAAA=\n-----END CERTIFICATE-----\n";
@@ -47,6 +48,7 @@ fn every_key_is_read() {
             r#"
             ca_certs = ["~/company.crt", "DIR/certs/My Root.pem"]
             accelerator = "tcg"
+            memory_budget = "12GiB"
             [git]
             name = "You Yourself"
             email = "you@example.com"
@@ -78,6 +80,7 @@ fn every_key_is_read() {
         ]
         .into()
     );
+    assert_eq!(computer.memory_budget, Some(ByteSize::from_gib(12)));
     assert_eq!((computer.accelerator, computer.accept_unknown_lima_version), (Accelerator::Tcg, true));
     assert_eq!(computer.git.name.as_deref(), Some("You Yourself"));
     assert_eq!(computer.git.email.as_deref(), Some("you@example.com"));

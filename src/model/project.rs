@@ -240,6 +240,8 @@ pub struct Computer {
     pub git: GitSettings,
     /// Other locations for named images.
     pub images: BTreeMap<(ImageName, Arch), ImageSource>,
+    /// How much memory machines may take together (Linux hosts); no limit when `None`.
+    pub memory_budget: Option<ByteSize>,
     /// Whether a `limactl` that prints `<unknown>` as its version is accepted.
     pub accept_unknown_lima_version: bool,
 }

@@ -14,6 +14,7 @@ mod provision;
 mod report;
 mod repositories;
 mod rest;
+mod room;
 mod show;
 mod site;
 

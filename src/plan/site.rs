@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::layout::Layout;
 use crate::lima::launcher::{Choice, Engine};
 use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
-use crate::model::{Host, HostOs, ProjectName};
+use crate::model::{ByteSize, Host, HostOs, ProjectName};
 use crate::process::Runner;
 use crate::record::{HostAgent, MachineRecord};
 use crate::ssh::{AgentServer, Attempt, HostBlock, Lend, Road, Service, render_hosts};
@@ -26,6 +26,8 @@ pub struct Site<'a> {
     pub binary: &'a Path,
     /// The `accelerator` setting.
     pub choice: Choice,
+    /// The `memory_budget` setting.
+    pub memory_budget: Option<ByteSize>,
     /// Whether a Lima without a version is accepted.
     pub accept_unknown_lima: bool,
     /// What a machine is lent of the host's agent.
@@ -158,6 +160,7 @@ impl Site<'_> {
 
     /// Starts a stopped machine: port, comparison with what was rendered, boot. `config` is Lima's effective one.
     pub fn start(&self, record: &mut MachineRecord, config: &serde_json::Value) -> Result<Started> {
+        self.make_room(&record.name, config)?;
         let driver = self.driver();
         let yaml = disk::read_text_if_there(&driver.yaml_path(&record.name))?.unwrap_or_default();
         let mut config = config.clone();

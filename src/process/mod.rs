@@ -19,5 +19,5 @@ pub use identity::{Identity, arguments_in_proc, terminate_verified};
 pub use interrupt::Interrupt;
 pub use memory::physical_memory_bytes;
 pub use peer::peer_of;
-pub use resident::{Resident, open_files, resident_by_ps, resident_in_proc};
+pub use resident::{Resident, open_files, processor_time_in_proc, resident_by_ps, resident_in_proc};
 pub use runner::{Finished, Runner, replace};

@@ -33,6 +33,17 @@ fn read_proc(proc: &Path, pid: i32) -> Option<Resident> {
     Some(Resident { command, bytes })
 }
 
+/// The processor time a process has taken, in hundredths of a second; `None` when there is no such process.
+pub fn processor_time_in_proc(pid: i32) -> Option<u64> {
+    parse_stat(&std::fs::read_to_string(Path::new(PROC).join(pid.to_string()).join("stat")).ok()?)
+}
+
+/// Adds the fields 14 and 15, `utime` and `stime`, of proc(5); the second one is a name with anything in it.
+fn parse_stat(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    fields.next()?.parse::<u64>().ok()?.checked_add(fields.next()?.parse().ok()?)
+}
+
 /// Reads `VmRSS:    397312 kB`; a process that has ended but that nobody has fetched yet has no such line.
 fn parse_status(status: &str) -> Option<u64> {
     let words = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -101,6 +112,8 @@ mod tests {
         assert_eq!(found, Some(Resident { command: "qemu -m 4096".into(), bytes: 397_312 * 1024 }));
         write("status", "Name:\tqemu\nState:\tZ (zombie)\n");
         assert_eq!(read_proc(proc.path(), 7), None);
+        assert_eq!(parse_stat("7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 40 2 0 0 20"), Some(42));
+        assert_eq!(parse_stat("7 (a"), None);
         assert_eq!(parse_status("VmRSS:\t99999999999999999999 kB\n"), None);
     }
 

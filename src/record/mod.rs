@@ -11,4 +11,4 @@ mod sessions;
 pub use journal::Journal;
 pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};
-pub use sessions::{Session, open_sessions};
+pub use sessions::{Session, last_used, open_sessions};

@@ -34,6 +34,12 @@ impl ProjectLock {
         wait(project, waiting, || Lock::try_exclusive(&path, &label))
     }
 
+    /// Whether a verb is changing the project just now.
+    pub fn is_taken(layout: &Layout, project: &str) -> bool {
+        // A lock that cannot be looked at is nobody's.
+        path(layout, project).and_then(|path| Lock::try_shared(&path)).is_ok_and(|taken| taken.is_err())
+    }
+
     /// Waits until no verb is changing the project; others may hold it like this at the same time.
     pub fn shared(layout: &Layout, project: &str, waiting: &Waiting) -> Result<Self> {
         let path = path(layout, project)?;
@@ -94,7 +100,9 @@ mod tests {
         let failure = ProjectLock::shared(&layout, "blog", &no_wait).expect_err("busy");
         assert_eq!(failure.kind, Kind::Busy);
         assert!(failure.error.to_string().contains("machine up blog"), "{failure:?}");
+        assert!(ProjectLock::is_taken(&layout, "blog"));
         drop(first);
+        assert!(!ProjectLock::is_taken(&layout, "blog"));
         let one = ProjectLock::shared(&layout, "blog", &no_wait).expect("free");
         assert!(ProjectLock::shared(&layout, "blog", &no_wait).is_ok());
         drop(one);

@@ -3,7 +3,9 @@
 //! Enters: a verb. Leaves: a guard, or the list of the others. A file nobody locks belongs to nobody and is removed.
 
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
+use super::MachineRecord;
 use crate::disk::{self, Lock};
 use crate::failure::Result;
 use crate::layout::Layout;
@@ -50,6 +52,14 @@ impl Drop for Session {
     }
 }
 
+/// When a machine was used last, in seconds since 1970: by a command, or by a session as it began or ended, which is when
+/// its file came and went.
+pub fn last_used(layout: &Layout, record: &MachineRecord) -> u64 {
+    let changed = std::fs::metadata(folder(layout, &record.name)).and_then(|metadata| metadata.modified());
+    let changed = changed.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    record.last_used.max(changed.unwrap_or_default().as_secs())
+}
+
 /// Lists the sessions that are open.
 pub fn open_sessions(layout: &Layout, machine: &str) -> Vec<OpenSession> {
     let folder = folder(layout, machine);
@@ -81,6 +91,10 @@ mod tests {
         assert_eq!(open.len(), 1);
         assert!(open[0].label.starts_with("machine ssh blog (process "));
         assert!(!stale.exists());
+        let record = MachineRecord::blank("blog");
+        let opened = last_used(&layout, &record);
+        assert!(opened > 0 && opened >= record.last_used);
+        assert_eq!(last_used(&layout, &MachineRecord { last_used: opened + 9, ..record }), opened + 9);
         drop(session);
         assert!(open_sessions(&layout, "blog").is_empty());
         assert!(disk::names_in(&folder(&layout, "blog")).is_empty());

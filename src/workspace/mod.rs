@@ -24,4 +24,4 @@ pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use select::{Workspace, completion_names, completion_profiles, find_record, locate_from, site};
 pub use session::{open_session, reach};
-pub use unsaved::{Answers, agree, check_again, delete, look};
+pub use unsaved::{Answers, agree_to_lose, delete};

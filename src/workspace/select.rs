@@ -202,6 +202,7 @@ pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)
             Accelerator::Kvm => Choice::Kvm,
             Accelerator::Tcg => Choice::Tcg,
         },
+        memory_budget: computer.memory_budget,
         accept_unknown_lima: computer.accept_unknown_lima_version,
         lend: lender(context),
         proxies: context.proxies.clone(),

@@ -1,4 +1,4 @@
-//! What `destroy` and `rebuild` share: looking for work that exists nowhere else, asking, deleting.
+//! What `destroy`, `rebuild` and `prune` share: looking for work that exists nowhere else, asking, deleting.
 //!
 //! Enters: a machine. Leaves: an answer that was given for exactly what was found, or nothing of the machine.
 //! Unknown is not the same as gone.
@@ -10,7 +10,7 @@ use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Inventory, inventory_script};
 use crate::plan::{Site, random_hex, write_ssh_hosts};
-use crate::record::{MachineRecord, open_sessions};
+use crate::record::{MachineRecord, ProjectLock, Waiting, open_sessions};
 use crate::ui;
 
 /// What the caller's options have answered already.
@@ -26,7 +26,7 @@ pub struct Answers<'a> {
 
 /// What looking came to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
+enum Seen {
     /// The machine answered.
     Inventory(Inventory),
     /// It could not be asked; why.
@@ -36,7 +36,7 @@ pub enum Seen {
 }
 
 /// Asks the machine what would be lost, starting it if it is stopped.
-pub fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unseen: bool) -> Result<Seen> {
+fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unseen: bool) -> Result<Seen> {
     if site.driver().find(&record.name)?.is_none() {
         return Ok(Seen::Gone);
     }
@@ -61,7 +61,7 @@ pub fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_u
 ///
 /// # Errors
 /// Exit code 3. Nothing has been deleted.
-pub fn check_again(answers: &Answers, name: &str, seen: &Seen, again: &Seen) -> Result<()> {
+fn check_again(answers: &Answers, name: &str, seen: &Seen, again: &Seen) -> Result<()> {
     let unknown = matches!(again, Seen::Unknown(_));
     if again == seen || answers.discard_unseen || (answers.discard && !unknown) {
         return Ok(());
@@ -101,7 +101,7 @@ fn show(name: &str, seen: &Seen) {
 }
 
 /// Asks, unless the options have answered.
-pub fn agree(context: &Context, answers: &Answers, name: &str, seen: &Seen) -> Result<()> {
+fn agree(context: &Context, answers: &Answers, name: &str, seen: &Seen) -> Result<()> {
     show(name, seen);
     let refuse = |sentence: &str, option: &str| {
         Failure::new(Kind::WouldLoseWork, sentence)
@@ -135,6 +135,34 @@ pub fn agree(context: &Context, answers: &Answers, name: &str, seen: &Seen) -> R
             Err(refuse("nobody can be asked here, so nothing was deleted", option))
         }
     }
+}
+
+/// Takes the project's lock for `verb` once it is agreed that the machine may go.
+///
+/// # Errors
+/// When it may not. Nothing has been deleted.
+pub fn agree_to_lose(
+    context: &Context,
+    site: &Site,
+    record: &mut MachineRecord,
+    answers: &Answers,
+    verb: &str,
+) -> Result<ProjectLock> {
+    let name = record.name.clone();
+    let no_wait = context.options.no_wait;
+    let waiting = Waiting { no_wait, say: site.say, interrupt: context.runner.interrupt() };
+    let lock = || ProjectLock::exclusive(&context.layout, &name, verb, &waiting);
+    let seen = {
+        let _lock = lock()?;
+        look(context, site, record, answers.discard_unseen)?
+    };
+    // No lock is held across the question.
+    agree(context, answers, &name, &seen)?;
+    let held = lock()?;
+    // The answer was given for that list; if it is another one by now, nobody has agreed to it.
+    let again = look(context, site, record, answers.discard_unseen)?;
+    check_again(answers, &name, &seen, &again)?;
+    Ok(held)
 }
 
 /// Deletes a machine with everything that is ours of it; `done` is said then.

@@ -73,6 +73,7 @@ fn json_has_everything_in_bytes_and_seconds() {
     let used = rows[0]["last_used"].take();
     assert!(used.as_u64().is_some_and(|seconds| seconds > 1_700_000_000), "{used}");
     assert!(rows[0]["disk_used_bytes"].take().is_u64());
+    assert!(rows[0]["idle_seconds"].take().is_u64());
     let resident = rows[0]["resident_bytes"].take();
     assert_eq!(
         resident.as_u64().is_some_and(|bytes| bytes > 100_000),
@@ -91,6 +92,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "disk_used_bytes": null,
         "image_bytes": null,
         "last_used": null,
+        "idle_seconds": null,
         "sessions": 0,
         "configured": true,
         "note": null
@@ -105,6 +107,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "disk_used_bytes": null,
         "image_bytes": null,
         "last_used": null,
+        "idle_seconds": null,
         "sessions": 0,
         "configured": true,
         "note": null
@@ -230,6 +233,7 @@ fn help_lists_the_daily_commands_first() {
       diff         Compare what a machine was made from with what the configuration says now
       rebuild      Make a fresh machine from today's configuration, in the place of the one that is there
       destroy      Delete a machine, after showing what would be lost
+      prune        Delete machines that were not used for long, each as `destroy` does
       box          See, fill, empty and carry the cache of boxes that machines start from
       bake         Build the box of a project's stack ahead of its machine; the same as `box bake`
       doctor       Check this computer, and say what to mend
@@ -265,7 +269,11 @@ fn help_lists_the_daily_commands_first() {
 
     Start with `machine up NAME`, in a git repository or anywhere. `machine man` prints the manual.
     ");
-    assert_eq!(world.run(&[]).code, 2);
+}
+
+#[test]
+fn without_a_command_there_is_help_and_code_2() {
+    assert_eq!(World::new().run(&[]).code, 2);
 }
 
 #[test]

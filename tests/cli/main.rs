@@ -14,6 +14,8 @@ mod agent_filter;
 mod bad_input;
 mod bad_keys;
 mod boxes;
+#[cfg(target_os = "linux")]
+mod budget;
 mod claims;
 mod connect;
 mod destroy;
@@ -38,6 +40,8 @@ mod sessions;
 mod setup;
 #[cfg(target_os = "linux")]
 mod sleep;
+#[cfg(target_os = "linux")]
+mod sleeper;
 mod ssh_config;
 mod terminal;
 mod up_again;

@@ -4,94 +4,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use insta::assert_snapshot;
 
-use crate::first_up::BARE;
-use crate::folders::{give_away, put};
-use crate::outcome::Outcome;
-use crate::world::{World, wait_until};
-
-const INSTANCE: &str = ".local/share/machine/lima/hello";
-
-/// A machine that is up, on a computer with a runtime folder.
-struct Sleeper(World);
-
-impl Sleeper {
-    fn new() -> Self {
-        let world = World::new();
-        world.configure(BARE);
-        world.knob("monitor", "");
-        let runtime = world.path("runtime");
-        world.make_folder(&runtime);
-        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("mode");
-        let sleeper = Self(world);
-        sleeper.must(&["up", "hello"]);
-        sleeper.0.effects();
-        sleeper
-    }
-
-    /// One that sleeps.
-    fn asleep() -> Self {
-        let sleeper = Self::new();
-        sleeper.must(&["sleep", "hello"]);
-        sleeper.0.effects();
-        sleeper
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.0.machine(args);
-        command.env("XDG_RUNTIME_DIR", self.0.path("runtime"));
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Outcome {
-        self.0.finish(&mut self.command(args))
-    }
-
-    fn must(&self, args: &[&str]) -> Outcome {
-        let outcome = self.run(args);
-        assert_eq!(outcome.code, 0, "machine {}\n{outcome}", args.join(" "));
-        outcome
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.home(INSTANCE).join(name)
-    }
-
-    /// What is left of a sleep in the instance's and the runtime folder.
-    fn remains(&self) -> Vec<String> {
-        let names = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
-        let keys = names(self.0.path("runtime/machine")).map(|_| "key".to_string());
-        let ours = |name: &String| name.starts_with("memory") || name == "asleep.json";
-        let files = names(self.0.home(INSTANCE)).filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> = files.filter(ours).chain(keys).collect();
-        names.sort();
-        names
-    }
-
-    fn state(&self) -> String {
-        let list = self.must(&["list", "--json"]).stdout;
-        let rows: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-        rows[0]["state"].as_str().unwrap_or_default().to_string()
-    }
-
-    /// Changes what the machine sleeps on, and says how it then comes up, and what is said of it.
-    fn comes_up(self, spoil: impl FnOnce(&Self)) -> String {
-        spoil(&self);
-        let said = self.must(&["run", "hello", "--", "true"]).stderr;
-        assert_eq!(self.remains(), Vec::<String>::new(), "{said}");
-        assert!(self.0.effects().contains("limactl start"), "{said}");
-        said.lines().filter(|line| line.contains("boots cold")).collect()
-    }
-}
-
-/// Writes a file as the user.
-fn overwrite(path: &std::path::Path, bytes: &[u8]) {
-    put(path, bytes);
-    give_away(path);
-}
+use crate::folders::put;
+use crate::sleeper::{INSTANCE, Sleeper, overwrite};
+use crate::world::wait_until;
 
 #[test]
 fn a_machine_sleeps_and_wakes_with_its_memory() {
@@ -271,6 +189,8 @@ fn a_memory_that_does_not_fit_is_thrown_away_with_a_reason() {
     assert_snapshot!(Sleeper::asleep().comes_up(cut), @"`hello` boots cold: the image of its memory has another size than was written");
     let log_out = |sleeper: &Sleeper| {
         fs::remove_dir_all(sleeper.0.path("runtime/machine")).expect("emptied");
+        let said = sleeper.must(&["list"]).stderr;
+        assert!(said.contains("it will boot cold: the key of its memory is gone"), "{said}");
     };
     assert_snapshot!(Sleeper::asleep().comes_up(log_out), @"`hello` boots cold: the key of its memory is gone: the runtime folder has been emptied since");
     let write_disk = |sleeper: &Sleeper| overwrite(&sleeper.file("disk"), b"somebody was here");

@@ -92,8 +92,20 @@ impl Driver<'_> {
         image.discard(self.layout, &record.uuid)
     }
 
-    /// Whether the image is whole and for this machine as it is now; the key that opens it.
-    fn check(&self, image: &Image, record: &MachineRecord, note: &Note, engine: Engine) -> Result<SecretKey> {
+    /// Why a machine that sleeps is going to boot cold, as far as that can be told without reading its memory.
+    pub fn why_cold(&self, record: &MachineRecord, note: &Note) -> Option<String> {
+        let instance = self.layout.instance(&record.name);
+        let engine = launcher::read_engine(&instance).ok()?;
+        self.misfit(&Image::of(&instance), record, note, engine).ok()?
+    }
+
+    fn misfit(
+        &self,
+        image: &Image,
+        record: &MachineRecord,
+        note: &Note,
+        engine: Engine,
+    ) -> Result<Option<String>> {
         let qemu = self.runner.find(launcher::program_name(self.host.arch)).unwrap_or_default();
         let look = Look {
             uuid: &record.uuid,
@@ -102,16 +114,20 @@ impl Driver<'_> {
             qemu: &qemu,
             instance: &image.folder,
         };
-        let now = Belonging::look(&look)?;
-        let memory = image.memory();
-        let bytes = std::fs::metadata(&memory).map_or(0, |metadata| metadata.len());
-        if let Some(why) = note.misfit(&now, bytes) {
+        let bytes = std::fs::metadata(image.memory()).map_or(0, |metadata| metadata.len());
+        let gone = || "the key of its memory is gone: the runtime folder has been emptied since".to_string();
+        let why = note.misfit(&Belonging::look(&look)?, bytes);
+        Ok(why.or_else(|| key::load(self.layout, &record.uuid).is_none().then(gone)))
+    }
+
+    /// Whether the image is whole and for this machine as it is now; the key that opens it.
+    fn check(&self, image: &Image, record: &MachineRecord, note: &Note, engine: Engine) -> Result<SecretKey> {
+        if let Some(why) = self.misfit(image, record, note, engine)? {
             return Err(Failure::operation(why));
         }
-        let key = key::load(self.layout, &record.uuid).ok_or_else(|| {
-            Failure::operation("the key of its memory is gone: the runtime folder has been emptied since")
-        })?;
-        read(&memory, &key, &mut io::sink()).because(|| "the image of its memory is damaged")?;
+        let key = key::load(self.layout, &record.uuid);
+        let key = key.ok_or_else(|| Failure::operation("the key of its memory is gone"))?;
+        read(&image.memory(), &key, &mut io::sink()).because(|| "the image of its memory is damaged")?;
         Ok(key)
     }
 

@@ -1,0 +1,196 @@
+//! `memory_budget`: how much memory the machines of this computer may take together, and who makes room.
+//!
+//! Enters: what runs, what is to start. Leaves: the idlest machines put to sleep, each told, or the refusal to start. The
+//! choice is pure; a machine that is in use is never chosen.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::Site;
+use crate::failure::{Failure, Result};
+use crate::lima::Status;
+use crate::model::ByteSize;
+use crate::process::processor_time_in_proc;
+use crate::record::{MachineRecord, ProjectLock, Waiting, last_used, open_sessions};
+
+/// How long machines are watched before one is put to sleep, and the hundredths of a second of processor time in it that
+/// make one at work.
+const WATCHED: Duration = Duration::from_secs(1);
+const AT_WORK: u64 = 25;
+
+/// A machine that takes memory, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Occupant {
+    name: String,
+    bytes: u64,
+    /// Seconds since its last session or command; `None` when it is in use.
+    idle: Option<u64>,
+    /// Its QEMU.
+    pid: Option<i32>,
+}
+
+/// Chooses who has to sleep so that `wanted` bytes fit, the idlest first; what would still be missing is the error.
+fn choose(budget: u64, wanted: u64, mut occupants: Vec<Occupant>) -> Result<Vec<Occupant>, u64> {
+    let taken: u64 = occupants.iter().map(|occupant| occupant.bytes).sum();
+    let mut missing = (taken + wanted).saturating_sub(budget);
+    occupants.retain(|occupant| occupant.idle.is_some());
+    occupants.sort_by_key(|occupant| std::cmp::Reverse(occupant.idle));
+    let mut chosen = Vec::new();
+    for occupant in occupants {
+        if missing == 0 {
+            break;
+        }
+        missing = missing.saturating_sub(occupant.bytes);
+        chosen.push(occupant);
+    }
+    if missing == 0 { Ok(chosen) } else { Err(missing) }
+}
+
+impl Site<'_> {
+    /// Makes sure that a machine with this configuration may start: puts others to sleep where the budget asks for it.
+    ///
+    /// # Errors
+    /// When the budget is too small, or nobody can sleep who would have to. Who was put to sleep before that stays so.
+    pub(super) fn make_room(&self, name: &str, config: &Value) -> Result<()> {
+        let Some(budget) = self.memory_budget else { return Ok(()) };
+        let wanted = memory_of(config);
+        if wanted > budget.bytes() {
+            let wanted = ByteSize::from_bytes(wanted).human();
+            let budget = budget.human();
+            let sentence = format!("`{name}` has {wanted}, more than the `memory_budget` of {budget}");
+            return Err(
+                Failure::usage(sentence).hint("raise it in config.toml, or give the machine less memory")
+            );
+        }
+        let mut occupants = self.occupants(name)?;
+        if occupants.iter().map(|occupant| occupant.bytes).sum::<u64>() + wanted > budget.bytes() {
+            leave_out_workers(&mut occupants);
+        }
+        let chosen = choose(budget.bytes(), wanted, occupants.clone()).map_err(|missing| {
+            let others: Vec<&str> = occupants.iter().map(|occupant| occupant.name.as_str()).collect();
+            let missing = ByteSize::from_bytes(missing).human();
+            let budget = budget.human();
+            let sentence =
+                format!("there is no room for `{name}`: {missing} more than the `memory_budget` of {budget}");
+            Failure::operation(sentence)
+                .hint(format!("in use: {}; stop one with `machine down`", others.join(", ")))
+        })?;
+        for occupant in chosen {
+            self.put_aside(&occupant, name)?;
+        }
+        Ok(())
+    }
+
+    fn occupants(&self, without: &str) -> Result<Vec<Occupant>> {
+        let records = MachineRecord::load_all(self.layout);
+        let instances = self.driver().list()?;
+        let mut occupants = Vec::new();
+        for instance in instances.iter().filter(|instance| instance.name != without) {
+            let busy = ProjectLock::is_taken(self.layout, &instance.name);
+            // One whose lock is taken may be starting just now.
+            if instance.status == Status::Stopped && !busy {
+                continue;
+            }
+            let record = records.iter().find(|record| record.name == instance.name);
+            let idle = record.map(|record| now().saturating_sub(last_used(self.layout, record)));
+            let in_use = busy || !open_sessions(self.layout, &instance.name).is_empty();
+            occupants.push(Occupant {
+                name: instance.name.clone(),
+                bytes: memory_of(&instance.config),
+                idle: idle.filter(|_| !in_use && instance.status == Status::Running),
+                pid: instance.driver_pid,
+            });
+        }
+        Ok(occupants)
+    }
+
+    fn put_aside(&self, occupant: &Occupant, for_whom: &str) -> Result<()> {
+        let name = &occupant.name;
+        let no_room = |failure: Failure| failure.because(format!("there is no room for `{for_whom}`"));
+        let waiting = Waiting { no_wait: true, say: self.say, interrupt: self.runner.interrupt() };
+        self.driver().check_sleep().map_err(no_room)?;
+        let _lock = ProjectLock::exclusive(self.layout, name, "sleep", &waiting).map_err(no_room)?;
+        let found = self.driver().find(name)?.filter(|instance| instance.status == Status::Running);
+        let (Some(instance), Some(record)) = (found, MachineRecord::load(self.layout, name)?) else {
+            return Ok(());
+        };
+        // A connection that has just arrived wins.
+        if !open_sessions(self.layout, name).is_empty() {
+            return Err(no_room(Failure::operation(format!("`{name}` is in use again"))));
+        }
+        self.sleep(&record, &instance).map_err(no_room)?;
+        let idle = in_words(occupant.idle.unwrap_or_default());
+        (self.say)(&format!("`{name}`, idle for {idle}, was put to sleep to make room for `{for_whom}`"));
+        Ok(())
+    }
+}
+
+/// A build or an agent may be at work without a session: who takes a quarter of a processor is not idle.
+fn leave_out_workers(occupants: &mut [Occupant]) {
+    let times = |occupants: &[Occupant]| -> Vec<u64> {
+        let time = |occupant: &Occupant| occupant.pid.and_then(processor_time_in_proc).unwrap_or_default();
+        occupants.iter().map(time).collect()
+    };
+    let before = times(occupants);
+    std::thread::sleep(WATCHED);
+    let after = times(occupants);
+    for (occupant, (before, after)) in occupants.iter_mut().zip(before.into_iter().zip(after)) {
+        if after.saturating_sub(before) > AT_WORK {
+            occupant.idle = None;
+        }
+    }
+}
+
+/// What an instance's guest may use, as Lima has it.
+fn memory_of(config: &Value) -> u64 {
+    config["memory"].as_str().and_then(|text| text.parse::<ByteSize>().ok()).map_or(0, ByteSize::bytes)
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Seconds for people.
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} minutes", seconds / 60),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(budget: u64, wanted: u64, occupants: &[(&str, u64, Option<u64>)]) -> Result<String, u64> {
+        let of = |(name, bytes, idle): &(&str, u64, Option<u64>)| Occupant {
+            name: (*name).into(),
+            bytes: *bytes,
+            idle: *idle,
+            pid: None,
+        };
+        let chosen = choose(budget, wanted, occupants.iter().map(of).collect())?;
+        Ok(chosen.into_iter().map(|one| one.name).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn the_idlest_makes_room_and_no_more_than_needed_do() {
+        let two = [("a", 2, Some(60)), ("b", 2, Some(600))];
+        assert_eq!(chosen(4, 2, &two), Ok("b".into()));
+        assert_eq!(chosen(6, 2, &two), Ok(String::new()));
+        assert_eq!(chosen(4, 4, &two), Ok("b a".into()));
+        assert_eq!(chosen(3, 2, &two), Ok("b a".into()));
+    }
+
+    #[test]
+    fn who_is_in_use_is_never_chosen() {
+        let one = [("a", 2, None), ("b", 2, Some(5))];
+        assert_eq!(chosen(4, 2, &one), Ok("b".into()));
+        assert_eq!(chosen(4, 3, &one), Err(1));
+        assert_eq!(chosen(4, 2, &[("a", 4, None)]), Err(2));
+    }
+}
