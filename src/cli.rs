@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, profiles, prune,
-    rebuild, run, sleep, ssh, uninstall, up,
+    boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, ports, profiles,
+    prune, rebuild, run, sleep, ssh, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -85,6 +85,8 @@ pub enum Command {
     List(list::Args),
     /// Write a commented configuration, and let ssh know our hosts
     Init(init::Args),
+    /// List a project's ports, open and close them on this computer
+    Ports(ports::Args),
     /// List the profiles that projects can name, or write a new one
     Profiles(profiles::Args),
     /// Delete a machine, after showing what would be lost
@@ -121,7 +123,19 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ("Daily", &["up", "ssh", "run", "down", "sleep", "list"]),
     (
         "Projects and this computer",
-        &["init", "profiles", "diff", "rebuild", "destroy", "prune", "box", "bake", "doctor", "uninstall"],
+        &[
+            "init",
+            "profiles",
+            "ports",
+            "diff",
+            "rebuild",
+            "destroy",
+            "prune",
+            "box",
+            "bake",
+            "doctor",
+            "uninstall",
+        ],
     ),
     ("Around it", &["export", "lima", "completions", "man"]),
 ];

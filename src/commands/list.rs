@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
 use crate::lima::{Image, Instance, Status, resident_bytes, start_problem};
-use crate::model::{ByteSize, Project, ProjectName};
+use crate::model::{ByteSize, PortForward, Project, ProjectName, list_ports};
 use crate::plan::Site;
 use crate::record::{HostAgent, Journal, MachineRecord, last_used, open_sessions};
 use crate::ui;
@@ -27,10 +27,12 @@ Columns:
   RESIDENT   memory of this computer that its process takes now (macOS: may lack what was compressed)
   DISK       the size that the guest sees
   ALLOCATED  what the machine's files take on this computer's disk; blocks shared with other files count
+  PORTS      what leads into it from 127.0.0.1; `machine ports PROJECT` says more
 
 --json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
 runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
-(seconds since 1970), idle_seconds (null unless it runs without a session), sessions, configured, note")]
+(seconds since 1970), idle_seconds (null unless it runs without a session), sessions, ports, configured,
+note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
     #[arg(long)]
@@ -52,6 +54,7 @@ struct Row {
     /// Of a machine that runs, and that nobody uses.
     idle_seconds: Option<u64>,
     sessions: usize,
+    ports: Vec<PortForward>,
     configured: bool,
     note: Option<String>,
 }
@@ -136,9 +139,19 @@ fn row(
         last_used: used,
         idle_seconds: used.filter(|_| runs && sessions == 0).map(|then| now().saturating_sub(then)),
         sessions,
+        ports: ports(project, record),
         configured,
         note: note(context, name, instance, configured).or_else(|| foreign(project?, record?)),
     }
+}
+
+/// What is declared, and what was opened beside it.
+fn ports(project: Option<&Project>, record: Option<&MachineRecord>) -> Vec<PortForward> {
+    let declared = project.map(|project| &project.ports).or(record.map(|record| &record.ports));
+    let opened = record.map(|record| &record.opened);
+    let mut ports: Vec<PortForward> = declared.into_iter().chain(opened).flatten().copied().collect();
+    ports.dedup();
+    ports
 }
 
 fn state(instance: Option<&Instance>, record: Option<&MachineRecord>, unfinished: bool) -> &'static str {
@@ -181,9 +194,20 @@ fn foreign(project: &Project, record: &MachineRecord) -> Option<String> {
 
 fn table(rows: &[Row]) -> String {
     let mut lines = vec![
-        ["PROJECT", "STATE", "CPUS", "MEMORY", "RESIDENT", "DISK", "ALLOCATED", "SESSIONS", "LAST USED"]
-            .map(String::from)
-            .to_vec(),
+        [
+            "PROJECT",
+            "STATE",
+            "CPUS",
+            "MEMORY",
+            "RESIDENT",
+            "DISK",
+            "ALLOCATED",
+            "SESSIONS",
+            "LAST USED",
+            "PORTS",
+        ]
+        .map(String::from)
+        .to_vec(),
     ];
     let size = |bytes: Option<u64>, show: fn(ByteSize) -> String| {
         bytes.map(ByteSize::from_bytes).map_or_else(|| "-".to_string(), show)
@@ -199,6 +223,7 @@ fn table(rows: &[Row]) -> String {
             size(row.disk_used_bytes, ByteSize::approximate),
             row.sessions.to_string(),
             row.last_used.map_or_else(|| "-".to_string(), ago),
+            list_ports(&row.ports),
         ]
     }));
     render_table(&lines)
@@ -246,6 +271,7 @@ fn to_json(row: &Row) -> Value {
         "last_used": row.last_used,
         "idle_seconds": row.idle_seconds,
         "sessions": row.sessions,
+        "ports": row.ports.iter().map(|port| json!({"host": port.host, "guest": port.guest})).collect::<Vec<_>>(),
         "configured": row.configured,
         "note": row.note,
     })

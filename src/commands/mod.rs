@@ -14,6 +14,7 @@ pub mod init;
 pub mod lima;
 pub mod list;
 pub mod man;
+pub mod ports;
 pub mod profiles;
 pub mod prune;
 pub mod rebuild;

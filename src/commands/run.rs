@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use crate::commands::project_completer;
 use crate::context::Context;
 use crate::failure::Result;
+use crate::model::PortForward;
 use crate::ssh::Remote;
 use crate::workspace::open_session;
 
@@ -23,6 +24,9 @@ pub struct Args {
     /// Ask for no terminal; default: one if both our input and output are
     #[arg(short = 'T', long)]
     no_tty: bool,
+    /// Open PORT, or HOST:GUEST, on this computer's 127.0.0.1 for as long as the session lasts
+    #[arg(long, value_name = "PORT")]
+    open: Vec<PortForward>,
     /// The command and its arguments
     #[arg(value_name = "CMD", last = true, required = true)]
     command: Vec<OsString>,
@@ -34,5 +38,5 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let terminal = args.tty || (on_terminal && !args.no_tty);
     let remote =
         if terminal { Remote::OnTerminal(args.command.clone()) } else { Remote::Plain(args.command.clone()) };
-    open_session(context, args.project.as_deref(), "run", &remote, terminal)
+    open_session(context, args.project.as_deref(), "run", &remote, terminal, &args.open)
 }

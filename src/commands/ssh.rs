@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use crate::commands::project_completer;
 use crate::context::Context;
 use crate::failure::Result;
+use crate::model::PortForward;
 use crate::ssh::Remote;
 use crate::workspace::open_session;
 
@@ -16,9 +17,13 @@ pub struct Args {
     /// The project; default: the current repository's, or the only one
     #[arg(value_name = "PROJECT", add = project_completer())]
     project: Option<String>,
+    /// Open PORT, or HOST:GUEST, on this computer's 127.0.0.1 for as long as the session lasts
+    #[arg(long, value_name = "PORT")]
+    open: Vec<PortForward>,
 }
 
 /// Opens the shell. Like ssh itself, it gets a terminal when our standard input is one.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
-    open_session(context, args.project.as_deref(), "ssh", &Remote::Login, std::io::stdin().is_terminal())
+    let terminal = std::io::stdin().is_terminal();
+    open_session(context, args.project.as_deref(), "ssh", &Remote::Login, terminal, &args.open)
 }

@@ -16,6 +16,49 @@ fn faults(text: &str) -> String {
 }
 
 #[test]
+fn ports() {
+    assert_snapshot!(faults(
+        "[blog]\nports = [3000, \"8080:80\", 3000, \"9000:80\", 80, \"x\", -1, 70000, 20001, \"2222:22\", true, 3.5]\n\
+         [shop]\nports = 3000\n"
+    ), @r#"
+    error: projects.toml:2:27: ports[2]: port 3000 of this computer is declared at 2:10 already
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                           ^^^^
+    error: projects.toml:2:33: ports[3]: port 80 of the guest is declared at 2:16 already
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                 ^^^^^^^^^
+    error: projects.toml:2:44: ports[4]: only root may listen on port 80 of this computer; did you mean `8080:80`?
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                            ^^
+    error: projects.toml:2:48: ports[5]: expected a port from 1 to 65535 such as `3000`, or `8080:80` for HOST:GUEST, got `x`
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                ^^^
+    error: projects.toml:2:53: ports[6]: expected a port from 1 to 65535 such as `3000`, or `8080:80` for HOST:GUEST, got `-1`
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                     ^^
+    error: projects.toml:2:57: ports[7]: expected a port from 1 to 65535 such as `3000`, or `8080:80` for HOST:GUEST, got `70000`
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                         ^^^^^
+    error: projects.toml:2:64: ports[8]: port 20001 is kept for ssh: 20000 to 29999 reach the machines' own sshd
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                                ^^^^^
+    error: projects.toml:2:71: ports[9]: port 22 of the guest is sshd's, which `ssh machine-NAME` reaches
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                                       ^^^^^^^^^
+    error: projects.toml:2:82: ports[10]: expected a port such as `3000`, or `"8080:80"` for HOST:GUEST, got `true`
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                                                  ^^^^
+    error: projects.toml:2:88: ports[11]: expected a port such as `3000`, or `"8080:80"` for HOST:GUEST, got `3.5`
+      2 | ports = [3000, "8080:80", 3000, "9000:80", 80, "x", -1, 70000, 20001, "2222:22", true, 3.5]
+        |                                                                                        ^^^
+    error: projects.toml:4:9: ports: expected a list of ports such as `[3000, "8080:80"]`, got `3000`
+      4 | ports = 3000
+        |         ^^^^
+    hint: edit `DIR/user/projects.toml`
+    "#);
+}
+
+#[test]
 fn sizes_and_counts() {
     assert_snapshot!(faults(
         "[blog]\ncpus = 99\nmemory = \"16 GB\"\ndisk = \"1GiB\"\n[shop]\ncpus = 0\nmemory = \"64GiB\"\ndisk = 40\n\
@@ -65,7 +108,7 @@ fn sizes_and_counts() {
 #[test]
 fn keys() {
     assert_snapshot!(faults(
-        "memory = \"4GiB\"\ncolour = 1\n[blog]\nmemroy = \"4GiB\"\nports = [80]\napt = [\"jq\"]\ncolour = \"red\"\n\
+        "memory = \"4GiB\"\ncolour = 1\n[blog]\nmemroy = \"4GiB\"\nidle = true\napt = [\"jq\"]\ncolour = \"red\"\n\
          [blog.env]\nA = 1\n[blog.secrets]\n[defaults]\nrepos = [\"git@h:a\"]\nMEMORY = \"1GiB\"\n"
     ), @r#"
     error: projects.toml:1:1: memory: a project's keys belong below its name, such as `[blog]`
@@ -77,9 +120,9 @@ fn keys() {
     error: projects.toml:4:1: unknown key `memroy`; did you mean `memory`?
       4 | memroy = "4GiB"
         | ^^^^^^
-    error: projects.toml:5:1: `ports` is not available in this version
-      5 | ports = [80]
-        | ^^^^^
+    error: projects.toml:5:1: `idle` is not available in this version
+      5 | idle = true
+        | ^^^^
     error: projects.toml:6:1: `apt` belongs in provision.toml, or in a profile
       6 | apt = ["jq"]
         | ^^^
@@ -98,7 +141,7 @@ fn keys() {
     error: projects.toml:13:1: unknown key `MEMORY`; did you mean `memory`?
       13 | MEMORY = "1GiB"
          | ^^^^^^
-    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, setup, forward_agent, host_access, lan_access, allow, image
+    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image
     hint: edit `DIR/user/projects.toml`
     "#);
 }
@@ -284,7 +327,7 @@ fn credentials_are_never_shown() {
     error: projects.toml:6:42: repos[1]: expected an address such as `git@github.com:you/blog.git`, or a table with `url`, got `5`
       6 | repos = ["https://***@h/x", 5]
         |                             ^
-    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, setup, forward_agent, host_access, lan_access, allow, image
+    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image
     hint: edit `DIR/user/projects.toml`
     "#);
 }

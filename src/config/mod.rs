@@ -14,6 +14,7 @@ mod edit;
 mod guess;
 mod image;
 mod locate;
+mod ports;
 mod problem;
 mod profile;
 mod profile_starter;
@@ -32,7 +33,7 @@ mod walk;
 
 pub use catalog::{Catalog, load_catalog};
 pub use computer::load_computer;
-pub use edit::add_project;
+pub use edit::{add_project, set_ports};
 pub use guess::guess_profiles;
 pub use locate::{ConfigFolder, Located, Lookup, locate, repository_root};
 pub use profile_starter::render_profile_starter;

@@ -8,10 +8,13 @@ use std::ops::Range;
 
 use super::access::{read_allow, read_opening};
 use super::image::read_image;
+use super::ports::read_ports;
 use super::repos::read_repos;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
-use crate::model::{Access, ByteSize, Door, EnvName, Host, ProfileName, ProjectName, Repository, shown};
+use crate::model::{
+    Access, ByteSize, Door, EnvName, Host, PortForward, ProfileName, ProjectName, Repository, shown,
+};
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
 const SMALLEST_DISK: ByteSize = ByteSize::from_gib(4);
@@ -32,6 +35,7 @@ pub(super) const PROJECT: Schema = Schema {
         "disk",
         "shell",
         "env",
+        "ports",
         "setup",
         "forward_agent",
         "host_access",
@@ -39,7 +43,7 @@ pub(super) const PROJECT: Schema = Schema {
         "allow",
         "image",
     ],
-    later: &["idle", "isolation", "keep_awake", "keys", "network", "ports", "secrets", "token"],
+    later: &["idle", "isolation", "keep_awake", "keys", "network", "secrets", "token"],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("apt", "provision.toml, or in a profile"),
@@ -76,6 +80,7 @@ pub(super) struct Draft {
     disk: Option<ByteSize>,
     shell: Option<Shell>,
     env: BTreeMap<EnvName, String>,
+    ports: Option<Vec<PortForward>>,
     setup: Option<Setup>,
     forward_agent: Option<bool>,
     host_access: Option<bool>,
@@ -104,6 +109,7 @@ impl Draft {
             "disk" => self.disk = read_disk(value, walk),
             "shell" => self.shell = read_shell(value, walk),
             "env" => self.env = read_env(value, walk),
+            "ports" => self.ports = read_ports(value, judge, walk),
             "setup" => self.setup = read_setup(value, walk),
             "forward_agent" => self.forward_agent = value.flag(walk),
             "host_access" => self.host_access = read_opening(value, judge, walk),
@@ -125,6 +131,7 @@ impl Draft {
             disk: over.disk.or(self.disk),
             shell: over.shell.or(self.shell),
             env: self.env,
+            ports: over.ports.or(self.ports),
             setup: over.setup.or(self.setup),
             forward_agent: over.forward_agent.or(self.forward_agent),
             host_access: over.host_access.or(self.host_access),
@@ -147,6 +154,7 @@ impl Draft {
             disk: self.disk.unwrap_or(DEFAULT_DISK),
             shell: self.shell.unwrap_or_default(),
             env: self.env,
+            ports: self.ports.unwrap_or_default(),
             setup: self.setup.unwrap_or_default(),
             forward_agent: self.forward_agent.unwrap_or(true),
             access: Access {

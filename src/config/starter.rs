@@ -41,6 +41,9 @@ const PROJECT_KEYS: &str = r#"# Cloned into ~/code by ssh or https; `machine ssh
 # Environment of every session. No secrets: this file is not made for them. Default: none.
 #env = { DATABASE_URL = "postgres://localhost/blog" }
 
+# Ports of the machine that appear on this computer's 127.0.0.1, each as PORT or "HOST:GUEST"; no other one does.
+#ports = [3000, "8080:80"]
+
 # Shell lines that run once in the first repository after it is cloned. Default: what fits its lock file;
 # `false` for nothing.
 #setup = ["npm ci"]
@@ -139,7 +142,7 @@ pub fn render_repository_starter(name: &ProjectName, origin: &RepoUrl, profiles:
     }
     let is_set = |paragraph: &&str| {
         // What a repository asks of the computer that it lands on is not its own to say.
-        !["\n#repos", "\n#allow"].iter().any(|key| paragraph.contains(key))
+        !["\n#repos", "\n#allow", "\n#ports"].iter().any(|key| paragraph.contains(key))
             && (profiles.is_empty() || !paragraph.contains("\n#profiles"))
     };
     for paragraph in fill(PROJECT_KEYS).trim_end().split("\n\n").filter(is_set) {
@@ -236,6 +239,7 @@ mod tests {
             env: std::collections::BTreeMap::new(),
             setup: crate::config::Setup::ByLockFile,
             access: crate::model::Access::default(),
+            ports: Vec::new(),
             image: None,
             ..project
         };

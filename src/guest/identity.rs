@@ -1,6 +1,6 @@
-//! Who commits in the guest, which keys git hosts must show, and how their aliases are reached.
+//! Who commits in the guest, which keys git hosts must show, how their aliases are reached, and what `localhost` is.
 //!
-//! Enters: what the host's git and ssh say. Leaves: the step that writes `/etc/gitconfig` and ssh's system files.
+//! Enters: what the host's git and ssh say. Leaves: the step that writes `/etc/gitconfig` and the system's other files.
 //! The only facts about the host's owner that ever enter a guest are these.
 
 use super::step::{IDENTITY, Step};
@@ -8,6 +8,11 @@ use crate::model::{GitHost, GitIdentity};
 
 /// Host keys of the large git hosts, each with its published source.
 const PINNED: &str = include_str!("../../profiles/known_hosts");
+
+/// Ports lead to 127.0.0.1, so a server told to listen on `localhost` must take that and not `::1`, which comes first in
+/// RFC 6724. A line of the file replaces glibc's table, but for what it does not name (gai.conf(5)).
+const LOCALHOST: &str = "grep -qs '^precedence ::ffff:0:0/96' /etc/gai.conf ||\n  \
+    echo 'precedence ::ffff:0:0/96 100' >>/etc/gai.conf\n";
 
 /// The host names that the bundled keys cover.
 pub fn is_pinned(host: &str) -> bool {
@@ -31,8 +36,9 @@ pub fn identity_step(identity: &GitIdentity, hosts: &[GitHost]) -> Step {
         install -m 0644 gitconfig /etc/gitconfig\n\
         install -m 0644 known_hosts /etc/ssh/ssh_known_hosts\n\
         install -D -m 0644 ssh.conf /etc/ssh/ssh_config.d/10-machine.conf\n";
+    let body = format!("{body}{LOCALHOST}");
     let who = identity.email.as_deref().or(identity.name.as_deref()).unwrap_or("no identity configured");
-    Step::state(IDENTITY, format!("git: {who}"), body.into(), files)
+    Step::state(IDENTITY, format!("git: {who}"), body, files)
 }
 
 fn render_gitconfig(identity: &GitIdentity) -> String {

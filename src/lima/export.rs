@@ -8,10 +8,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::forwards::rules;
 use super::template::Ssh;
 use super::yaml;
 use crate::failure::Result;
-use crate::model::{Arch, ByteSize, Digest, ProjectName, Repo, Shell};
+use crate::model::{Arch, ByteSize, Digest, PortForward, ProjectName, Repo, Shell, list_ports};
 
 /// The half that is the same in every file.
 const STATIC: &str = include_str!("../../templates/export/lima.yaml");
@@ -37,6 +38,10 @@ every key in it, also when no shell is open. Once everything is cloned it can be
 `limactl edit --set='.ssh.forwardAgent=false' NAME`. Lima says that plain mode ignores this key; what it leaves out
 is a link to the agent in the guest's /run, not the agent.";
 const AGENT_IS_KEPT: &str = "No ssh-agent reaches the guest.";
+const NO_PORTS: &str = "No port of the guest appears on this computer, but sshd's.";
+const ABOUT_PORTS: &str = "\
+What of the guest appears on this computer's 127.0.0.1; nothing else does. Lima sets them up at a start. The first one
+ends their connection once everything is installed, and they are back with the next: `limactl stop`, `limactl start`.";
 const ABOUT_MESSAGE: &str = "Printed when the machine is ready.";
 const ABOUT_PROBE: &str = "Clones the repositories: scripts below `provision` have no agent, a probe has.";
 const ABOUT_STEPS: &str = "Run by root at every boot, in this order. A step leaves a stamp in /var/lib/machine/steps and is done when it is there.
@@ -72,6 +77,8 @@ pub struct Export {
     pub shell: Shell,
     /// What is cloned.
     pub repos: Vec<Repo>,
+    /// What of the guest appears on the host's 127.0.0.1.
+    pub ports: Vec<PortForward>,
     /// Whether Lima's connection lends the guest the agent, for as long as the machine runs.
     pub forward_agent: bool,
     /// Run by root at every boot, in order. The first gets the instance's name as `instance`.
@@ -115,6 +122,7 @@ impl Export {
         let sizes = Sizes { cpus: self.cpus, memory: self.memory.to_string(), disk: self.disk.to_string() };
         let ssh = Ssh::new(0, self.forward_agent);
         let about_agent = if self.forward_agent { AGENT_IS_LENT } else { AGENT_IS_KEPT };
+        let about_ports = if self.ports.is_empty() { NO_PORTS } else { ABOUT_PORTS };
         let probe = Probe { description: "tools and repositories", script: escape(&self.probe) };
         let pieces = [
             self.heading(),
@@ -122,6 +130,7 @@ impl Export {
             yaml::write(&sizes)?,
             piece(ABOUT_IMAGES, "images", &self.images())?,
             piece(about_agent, "ssh", &ssh)?,
+            piece(about_ports, "portForwards", &rules(&self.ports))?,
             piece(ABOUT_MESSAGE, "message", &self.message())?,
             piece(ABOUT_PROBE, "probes", &[probe])?,
             piece(ABOUT_STEPS, "provision", &self.provision())?,
@@ -148,10 +157,18 @@ impl Export {
     }
 
     fn message(&self) -> String {
+        let ports = if self.ports.is_empty() {
+            String::new()
+        } else {
+            let list = list_ports(&self.ports);
+            format!(
+                "The ports {list} lead into it from its second start on: limactl stop {NAME}; limactl start {NAME}\n"
+            )
+        };
         format!(
             "Lima does not tell when a step of provisioning or a clone has failed. This does, and tries again:\n  \
              limactl shell {NAME} machine-finish\n\
-             A shell:\n  limactl shell {}{NAME}\n",
+             {ports}A shell:\n  limactl shell {}{NAME}\n",
             self.shell_options()
         )
     }
@@ -229,6 +246,7 @@ mod tests {
                 dir: "blog".into(),
                 branch: None,
             }],
+            ports: Vec::new(),
             forward_agent: true,
             scripts: vec!["#!/bin/bash\nfirst\n".into(), "#!/bin/bash\n# {{ }}: x\n\tsecond  \n\n".into()],
             probe: "#!/bin/bash\necho '{{{'\n".into(),
@@ -293,6 +311,9 @@ mod tests {
           forwardX11: false
           forwardX11Trusted: false
 
+        # No port of the guest appears on this computer, but sshd's.
+        portForwards: []
+
         # Printed when the machine is ready.
         message: |
           Lima does not tell when a step of provisioning or a clone has failed. This does, and tries again:
@@ -340,6 +361,19 @@ mod tests {
             assert_eq!(exported.get(key), Some(value), "{key}");
         }
         assert_eq!(exported.as_object().expect("a map").len(), machine.len() - 1);
+    }
+
+    #[test]
+    fn ports_go_along_and_it_says_from_when_they_are_there() {
+        let export = Export { ports: vec!["8080:80".parse().expect("a port")], ..example() };
+        let text = export.render().expect("YAML");
+        let read = yaml::parse(&text).expect("YAML");
+        assert_eq!(crate::lima::ports_in(&read), export.ports);
+        assert!(
+            text.contains("# What of the guest appears on this computer's 127.0.0.1; nothing else does.")
+        );
+        let message = read["message"].as_str().expect("a text");
+        assert!(message.contains("The ports 8080:80 lead into it from its second start on: limactl stop"));
     }
 
     #[test]

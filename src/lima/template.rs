@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::forwards::{Rule, rules};
 use super::yaml;
 use crate::failure::Result;
-use crate::model::{ByteSize, Host, HostOs};
+use crate::model::{ByteSize, Host, HostOs, PortForward};
 
 /// The static half.
 const STATIC: &str = include_str!("../../templates/lima.yaml");
@@ -40,6 +41,8 @@ pub struct Machine {
     pub image: LocalImage,
     /// The port of 127.0.0.1 that reaches the guest's sshd.
     pub ssh_port: u16,
+    /// What of the guest appears on the host's 127.0.0.1.
+    pub ports: Vec<PortForward>,
     /// The private host key in OpenSSH's format. The one secret in this file (its mode is 0600).
     pub host_key: String,
 }
@@ -54,6 +57,7 @@ struct Overlay {
     disk: String,
     images: [Image; 1],
     ssh: Ssh,
+    port_forwards: Vec<Rule>,
     firmware: Firmware,
     provision: [Provision; 1],
 }
@@ -139,6 +143,7 @@ impl Machine {
                 kernel: kernel.map(|(location, _, cmdline)| Kernel { location, cmdline }),
             }],
             ssh: Ssh::new(self.ssh_port, false),
+            port_forwards: rules(&self.ports),
             provision: [Provision { mode: "system", script: host_key_script(&self.host_key) }],
         }
     }
@@ -164,6 +169,7 @@ fn host_key_script(private_key: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::lima::{ports_in, with_ports};
     use crate::model::Arch;
 
     pub(in crate::lima) fn example() -> Machine {
@@ -174,6 +180,7 @@ pub(super) mod tests {
             disk: "40GiB".parse().expect("a size"),
             image: LocalImage { location: "/cache/debian: 13 #1.raw".into(), kernel: None },
             ssh_port: 20_001,
+            ports: Vec::new(),
             host_key: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n".into(),
         }
     }
@@ -205,6 +212,7 @@ pub(super) mod tests {
           forwardAgent: false
           forwardX11: false
           forwardX11Trusted: false
+        portForwards: []
         firmware:
           legacyBIOS: false
         "#);
@@ -228,9 +236,49 @@ pub(super) mod tests {
           forwardAgent: false
           forwardX11: false
           forwardX11Trusted: false
+        portForwards: []
         firmware:
           legacyBIOS: false
         "#);
+    }
+
+    #[test]
+    fn ports_are_spelt_out_and_can_be_put_in_the_place_of_others() {
+        let host = host(HostOs::Linux, Arch::Amd64);
+        let ports: Vec<PortForward> = ["3000", "8080:80"].map(|port| port.parse().expect("a port")).into();
+        let with = Machine { ports: ports.clone(), ..example() }.render(&host).expect("YAML");
+        let piece = with.split_once("portForwards:").and_then(|(_, rest)| rest.split_once("firmware:"));
+        insta::assert_snapshot!(piece.expect("rules").0, @r#"
+        - guestIP: "127.0.0.1"
+          guestPort: 3000
+          guestPortRange:
+          - 3000
+          - 3000
+          hostIP: "127.0.0.1"
+          hostPort: 3000
+          hostPortRange:
+          - 3000
+          - 3000
+          proto: tcp
+          static: true
+        - guestIP: "127.0.0.1"
+          guestPort: 80
+          guestPortRange:
+          - 80
+          - 80
+          hostIP: "127.0.0.1"
+          hostPort: 8080
+          hostPortRange:
+          - 8080
+          - 8080
+          proto: tcp
+          static: true
+        "#);
+        let without = example().render(&host).expect("YAML");
+        assert_eq!(with_ports(&with, &[]).expect("YAML"), without);
+        assert_eq!(with_ports(&without, &ports).expect("YAML"), with);
+        assert_eq!(ports_in(&yaml::parse(&with).expect("parsed")), ports);
+        assert_eq!(ports_in(&yaml::parse(&without).expect("parsed")), []);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{
-    Access, Arch, ByteSize, EnvName, ImageName, MaxAge, ProfileName, ProjectName, RepoUrl, Repository,
+    Access, Arch, ByteSize, EnvName, ImageName, MaxAge, PortForward, ProfileName, ProjectName, RepoUrl,
+    Repository,
 };
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
@@ -96,6 +97,8 @@ pub struct Project {
     pub shell: Shell,
     /// Environment of every session.
     pub env: BTreeMap<EnvName, String>,
+    /// What of the guest appears on the host's 127.0.0.1; each port once.
+    pub ports: Vec<PortForward>,
     /// What runs in a fresh clone.
     pub setup: Setup,
     /// Whether sessions may use the host's ssh-agent; default true.

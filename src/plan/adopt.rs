@@ -91,6 +91,7 @@ pub fn rebuild(site: &Site, name: &str) -> Result<MachineRecord> {
             let initrd = text(&config["images"][0]["initrd"]["location"]);
             (text(&kernel["location"]).into(), initrd.into(), text(&kernel["cmdline"]))
         }),
+        ports: lima::ports_in(&config),
         disk_bytes: text(&config["disk"]).parse().map_or(0, crate::model::ByteSize::bytes),
         answered: true,
         ..MachineRecord::blank(name)

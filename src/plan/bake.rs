@@ -163,6 +163,7 @@ fn bake_goal(site: &Site, goal: &Goal, level: &Level, store: &Store) -> Goal {
         repos: Vec::new(),
         git_hosts: Vec::new(),
         setup: Setup::None,
+        ports: Vec::new(),
         forward_agent: false,
         signing_key: None,
         levels: below[..parents.min(below.len())].to_vec(),

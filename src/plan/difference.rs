@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Goal;
-use crate::model::ByteSize;
+use crate::guest::Layer;
+use crate::model::{ByteSize, PortForward};
 use crate::record::{Built, BuiltLayer, MachineRecord};
 
 /// What it takes to apply a difference.
@@ -79,6 +80,9 @@ pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
         let has = if built.access.is_empty() { "no floor" } else { &built.access };
         add("access", format!("{has} → {}", goal.access), Needs::Reprovision);
     }
+    if let Some(detail) = changed_ports(&record.ports, &goal.ports) {
+        add("ports", detail, Needs::Reprovision);
+    }
     let newer = built.box_key.as_ref().zip(goal.levels.last()).filter(|(has, level)| **has != level.key);
     if let Some((_, level)) = newer.filter(|_| all.is_empty()) {
         let detail = format!("a new machine would start from another `{}`", level.name);
@@ -113,6 +117,16 @@ fn changed_steps(has: Option<&BuiltLayer>, wants: &[(String, String)]) -> Option
     }
 }
 
+/// The steps of each profile as they are remembered.
+pub(super) fn built_layers(goal: &Goal) -> Vec<BuiltLayer> {
+    let note = |layer: &Layer| BuiltLayer {
+        name: layer.name.clone(),
+        steps: layer.steps.iter().map(|step| (step.name.clone(), step.stamp.clone())).collect(),
+        items: layer.items.clone(),
+    };
+    goal.layers.iter().filter(|layer| !layer.steps.is_empty()).map(note).collect()
+}
+
 /// What was installed at some time and is not wanted any more.
 pub(super) fn still_there(built: &Built, goal: &Goal) -> Vec<String> {
     let wanted: BTreeSet<&String> = goal.layers.iter().flat_map(|layer| &layer.items).collect();
@@ -134,10 +148,18 @@ fn changed_names(has: &BTreeMap<String, String>, wants: &BTreeMap<String, String
     (!changed.is_empty()).then(|| changed.join(", "))
 }
 
+/// `+5173, -3000`; `None` when both are the same.
+fn changed_ports(has: &[PortForward], wants: &[PortForward]) -> Option<String> {
+    let added = wants.iter().filter(|port| !has.contains(port)).map(|port| format!("+{port}"));
+    let removed = has.iter().filter(|port| !wants.contains(port)).map(|port| format!("-{port}"));
+    let changed: Vec<String> = added.chain(removed).collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::{Layer, Stack};
+    use crate::guest::Stack;
     use crate::model::{Arch, ImageSource, Profile, Setup};
     use crate::plan::BoxUse;
 
@@ -171,6 +193,7 @@ mod tests {
             repos: Vec::new(),
             git_hosts: Vec::new(),
             setup: Setup::None,
+            ports: Vec::new(),
             forward_agent: false,
             access: "closed".into(),
             openings: crate::model::Openings::default(),
@@ -218,6 +241,7 @@ mod tests {
             image_name: "ubuntu-24.04".into(),
             env: [("A".to_string(), "1".to_string())].into(),
             access: "host_access, gitlab.corp:22".into(),
+            ports: vec!["8080:80".parse().expect("a port")],
             ..goal(&["python3"])
         };
         let expected = [
@@ -227,6 +251,7 @@ mod tests {
             "disk: 40 GiB → 60 GiB: restart",
             "env: +A: re-provision",
             "access: closed → host_access, gitlab.corp:22: re-provision",
+            "ports: +8080:80: re-provision",
         ];
         assert_eq!(shown(&record(&["python3"]), &wants), expected);
     }

@@ -5,16 +5,16 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bake::{HeldBox, capture, ensure_box, seal};
-use super::difference::{Needs, differences, still_there};
+use super::difference::{Needs, built_layers, differences, still_there};
 use super::observe::{observe, random_hex};
 use super::provision::provision;
 use super::report::Reporter;
 use super::repositories::repositories;
-use super::{BoxUse, Confirm, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, write_ssh_hosts};
+use super::{Confirm, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, ports, write_ssh_hosts};
 use crate::failure::{Failure, Result};
-use crate::guest::{Layer, Observation, observe_script};
-use crate::lima::{Instance, LocalImage, Machine};
-use crate::record::{Built, BuiltLayer, HostAgent, Journal, MachineRecord, Ready};
+use crate::guest::{Observation, observe_script};
+use crate::lima::{Instance, LocalImage, Machine, with_ports};
+use crate::record::{Built, HostAgent, Journal, MachineRecord, Ready};
 use crate::ssh::{Road, ensure_include};
 
 /// What came of it.
@@ -59,7 +59,7 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     let (mut work, observed) = observe(site, goal, hooks.confirm)?;
     let Plan(steps) = plan(observed);
     if steps.is_empty() {
-        refuse_box_options(&work.goal)?;
+        work.goal.refuse_box_options()?;
         tell(reporter, &work, &beyond_up(&work));
         work.record.belong_to(&work.goal.config_file, work.goal.repository.as_ref());
         work.touch()?;
@@ -68,7 +68,12 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     }
     let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
     if known {
-        refuse_box_options(&work.goal)?;
+        work.goal.refuse_box_options()?;
+    }
+    if observed.presence != Presence::Running {
+        // Before anything takes time.
+        ports::agree(&work, hooks)?;
+        site.check_ports_are_free(&work.record, &work.goal.ports)?;
     }
     let beyond = beyond_up(&work);
     work.goal = (hooks.complete)(work.goal.clone(), known.then_some(&work.record))?;
@@ -90,18 +95,6 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     Ok(if reporter.has_problems() { Outcome::Incomplete } else { Outcome::Ready })
 }
 
-/// What a machine starts from is decided when it is made: an option that comes later would do nothing.
-fn refuse_box_options(goal: &Goal) -> Result<()> {
-    let name = &goal.name;
-    let option = match goal.box_use {
-        BoxUse::Cached => return Ok(()),
-        BoxUse::Refreshed => "--refresh",
-        BoxUse::Without => "--no-cache",
-    };
-    let sentence = format!("`{option}` is for a machine that is to be made, and `{name}` is there");
-    Err(Failure::usage(sentence).hint(format!("make it anew: `machine rebuild {name} {option}`")))
-}
-
 /// What only a fresh machine would have.
 fn beyond_up(work: &Work) -> Vec<String> {
     let differences = differences(&work.record, &work.goal).into_iter();
@@ -119,16 +112,6 @@ fn tell(reporter: &Reporter, work: &Work, beyond: &[String]) {
             .ui
             .say(&format!("only a fresh machine would have: {list}; to make one: `machine rebuild {name}`"));
     }
-}
-
-/// The steps of each profile as they are remembered.
-fn built_layers(goal: &Goal) -> Vec<BuiltLayer> {
-    let note = |layer: &Layer| BuiltLayer {
-        name: layer.name.clone(),
-        steps: layer.steps.iter().map(|step| (step.name.clone(), step.stamp.clone())).collect(),
-        items: layer.items.clone(),
-    };
-    goal.layers.iter().filter(|layer| !layer.steps.is_empty()).map(note).collect()
 }
 
 impl Work<'_> {
@@ -167,6 +150,7 @@ impl Work<'_> {
             disk: self.goal.disk,
             image: LocalImage { location: self.record.image.clone(), kernel: self.record.kernel.clone() },
             ssh_port: self.record.port,
+            ports: self.goal.ports.clone(),
             host_key,
         }
     }
@@ -180,7 +164,11 @@ impl Work<'_> {
             return Ok(false);
         }
         let kept = crate::disk::read_text_if_there(&self.site.rendered_path(self.name()))?;
-        Ok(kept == Some(self.render()?))
+        let Some(kept) = kept else { return Ok(false) };
+        // Ports change while it runs, or once it is awake; only what else is different waits for the next start.
+        let changes = matches!(presence, Presence::Running | Presence::Asleep);
+        let ports = changes.then(|| with_ports(&kept, &self.goal.ports)).transpose()?;
+        Ok(ports.unwrap_or(kept) == self.render()?)
     }
 
     pub(super) fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
@@ -209,6 +197,7 @@ impl Work<'_> {
             Step::Capture => capture(self, reporter),
             Step::Repositories => repositories(self, &self.observation, reporter),
             Step::SshHost => self.write_ssh_host(reporter),
+            Step::Ports => ports::open(self, reporter),
             Step::TellResize => {
                 let name = self.name();
                 let sentence = format!(
@@ -251,6 +240,7 @@ impl Work<'_> {
         if let Some(image) = image {
             (self.record.image, self.record.kernel) = (image.location, image.kernel);
         }
+        self.record.ports.clone_from(&self.goal.ports);
         self.record.built = Some(Built {
             image: self.goal.image_name.clone(),
             box_key: held.as_ref().map(|held| held.key.clone()),
@@ -285,6 +275,7 @@ impl Work<'_> {
         self.site.driver().rewrite(self.name(), &yaml)?;
         self.site.keep_rendered(self.name(), &yaml)?;
         self.record.disk_bytes = self.goal.disk.bytes();
+        self.record.ports.clone_from(&self.goal.ports);
         let built = self.record.built.get_or_insert_default();
         (built.cpus, built.memory_bytes) = (self.goal.cpus, self.goal.memory.bytes());
         // Lima's view is from before this change.

@@ -9,8 +9,11 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use crate::boxes::Level;
+use crate::failure::{Failure, Result};
 use crate::guest::{Layer, Step};
-use crate::model::{ByteSize, GitHost, ImageSource, Openings, ProjectName, Repo, Repository, Setup};
+use crate::model::{
+    ByteSize, GitHost, ImageSource, Openings, PortForward, ProjectName, Repo, Repository, Setup,
+};
 
 /// How far the cache of boxes is used for a new machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub struct Goal {
     pub git_hosts: Vec<GitHost>,
     /// What runs in a fresh clone.
     pub setup: Setup,
+    /// What of the guest appears on the host's 127.0.0.1. No part of the digest: they are looked at by themselves.
+    pub ports: Vec<PortForward>,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
     /// What of the host's side it may reach, as the configuration says it.
@@ -87,6 +92,18 @@ impl Goal {
     /// The folder, below the home folder, that sessions open in; empty for the home folder itself.
     pub fn folder(&self) -> String {
         self.repos.first().map_or_else(String::new, |repo| format!("code/{}", repo.dir))
+    }
+
+    /// What a machine starts from is decided when it is made: an option that comes later would do nothing.
+    pub(super) fn refuse_box_options(&self) -> Result<()> {
+        let name = &self.name;
+        let option = match self.box_use {
+            BoxUse::Cached => return Ok(()),
+            BoxUse::Refreshed => "--refresh",
+            BoxUse::Without => "--no-cache",
+        };
+        let sentence = format!("`{option}` is for a machine that is to be made, and `{name}` is there");
+        Err(Failure::usage(sentence).hint(format!("make it anew: `machine rebuild {name} {option}`")))
     }
 
     /// A digest of everything that `up` would bring about.

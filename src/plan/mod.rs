@@ -10,6 +10,7 @@ mod execute;
 mod goal;
 mod names;
 mod observe;
+mod ports;
 mod provision;
 mod report;
 mod repositories;
@@ -27,6 +28,7 @@ pub use execute::{Hooks, Outcome, execute};
 pub use goal::{BoxUse, Goal};
 pub use names::look_up;
 pub use observe::random_hex;
+pub use ports::Holder;
 pub use report::Reporter;
 pub use show::{show, show_box, show_rebuild};
 pub use site::{Connection, Site, write_ssh_hosts};
@@ -75,8 +77,21 @@ pub struct Observed {
     pub presence: Presence,
     /// Whether this very boot was brought to this very goal before.
     pub is_ready: bool,
-    /// Whether the instance's lima.yaml is the one that would be rendered now.
+    /// Whether the instance's lima.yaml is the one that would be rendered now; in a running one, but for its ports.
     pub yaml_is_current: bool,
+    /// Its declared ports.
+    pub ports: Ports,
+}
+
+/// What there is of a machine's declared ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// None are declared, and none lead into the guest.
+    None,
+    /// All lead into the guest.
+    Settled,
+    /// Some are to be opened or closed.
+    Unsettled,
 }
 
 impl Presence {
@@ -121,6 +136,8 @@ pub enum Step {
     Repositories,
     /// Write the `Host` block.
     SshHost,
+    /// Have each declared port lead into the guest.
+    Ports,
     /// Say that a new size waits for the next start.
     TellResize,
 }
@@ -132,8 +149,8 @@ pub struct Plan(pub Vec<Step>);
 /// Works out what to do.
 pub fn plan(observed: Observed) -> Plan {
     use Step::{
-        Capture, Connect, Create, Discard, Image, Provision, Repair, Repositories, Resize, Seal, SshHost,
-        Start, TellResize, Wake,
+        Capture, Connect, Create, Discard, Image, Ports as OpenPorts, Provision, Repair, Repositories,
+        Resize, Seal, SshHost, Start, TellResize, Wake,
     };
     let source = match observed.purpose {
         Purpose::FromImage | Purpose::BakeFromImage => Image,
@@ -141,7 +158,8 @@ pub fn plan(observed: Observed) -> Plan {
     };
     let bakes = matches!(observed.purpose, Purpose::BakeFromImage | Purpose::BakeFromBox);
     if observed.is_ready && observed.presence == Presence::Running && !bakes {
-        return Plan(Vec::new());
+        let unsettled = observed.ports == Ports::Unsettled;
+        return Plan(if unsettled { vec![OpenPorts] } else { Vec::new() });
     }
     let mut steps = match observed.presence {
         Presence::Absent => vec![source, Create, Start],
@@ -158,6 +176,9 @@ pub fn plan(observed: Observed) -> Plan {
         return Plan(steps);
     }
     steps.extend([Provision, Repositories, SshHost]);
+    if observed.ports != Ports::None {
+        steps.push(OpenPorts);
+    }
     // A memory fits the size it was made with.
     let waits = matches!(observed.presence, Presence::Running | Presence::Asleep);
     if waits && !observed.yaml_is_current {
@@ -182,6 +203,7 @@ impl fmt::Display for Step {
             Self::Capture => "capture",
             Self::Repositories => "repos",
             Self::SshHost => "ssh",
+            Self::Ports => "ports",
         })
     }
 }
@@ -191,7 +213,8 @@ mod tests {
     use super::*;
 
     fn names(presence: Presence, is_ready: bool, yaml_is_current: bool) -> String {
-        shown(Observed { purpose: Purpose::FromBox, presence, is_ready, yaml_is_current })
+        let ports = Ports::None;
+        shown(Observed { purpose: Purpose::FromBox, presence, is_ready, yaml_is_current, ports })
     }
 
     fn shown(observed: Observed) -> String {
@@ -215,8 +238,10 @@ mod tests {
 
     #[test]
     fn a_box_is_built_from_what_there_is_of_it() {
-        let bake =
-            |purpose, presence| shown(Observed { purpose, presence, is_ready: true, yaml_is_current: true });
+        let bake = |purpose, presence| {
+            let ports = Ports::None;
+            shown(Observed { purpose, presence, is_ready: true, yaml_is_current: true, ports })
+        };
         let (image, part) = (Purpose::BakeFromImage, Purpose::BakeFromBox);
         assert_eq!(bake(image, Presence::Absent), "image create boot provision seal capture");
         assert_eq!(bake(part, Presence::Absent), "box create boot provision seal capture");
@@ -228,8 +253,21 @@ mod tests {
             presence: Presence::Absent,
             is_ready: false,
             yaml_is_current: false,
+            ports: Ports::None,
         };
         assert_eq!(shown(no_cache), "image create boot provision repos ssh");
+    }
+
+    #[test]
+    fn ports_are_looked_after_at_the_end_and_alone_when_only_they_are_missing() {
+        let with = |presence, is_ready, ports| {
+            shown(Observed { purpose: Purpose::FromBox, presence, is_ready, yaml_is_current: true, ports })
+        };
+        let (stopped, running) = (Presence::Stopped, Presence::Running);
+        assert_eq!(with(stopped, true, Ports::Unsettled), "boot provision repos ssh ports");
+        assert_eq!(with(running, false, Ports::Settled), "boot provision repos ssh ports");
+        assert_eq!(with(running, true, Ports::Unsettled), "ports");
+        assert_eq!(with(running, true, Ports::Settled), "");
     }
 
     #[test]

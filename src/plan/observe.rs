@@ -3,7 +3,7 @@
 //! Enters: a goal, a site. Leaves: its record, old or new, and an `Observed`. Changes nothing; refuses what is not ours.
 
 use super::execute::Work;
-use super::{Confirm, Goal, Observed, Presence, Site, Step, adopt, bake};
+use super::{Confirm, Goal, Observed, Ports, Presence, Site, Step, adopt, bake};
 use crate::failure::{Failure, Result};
 use crate::guest::Observation;
 use crate::lima::{Image, Status};
@@ -61,8 +61,18 @@ pub(super) fn observe<'a>(site: &'a Site<'a>, goal: Goal, confirm: &Confirm) -> 
         presence,
         is_ready: work.is_ready(),
         yaml_is_current: work.yaml_is_current(presence)?,
+        ports: observe_ports(&work, presence),
     };
     Ok((work, observed))
+}
+
+fn observe_ports(work: &Work, presence: Presence) -> Ports {
+    let (has, wants) = (&work.record.ports, &work.goal.ports);
+    match presence {
+        _ if has.is_empty() && wants.is_empty() => Ports::None,
+        Presence::Running if work.site.ports_are_settled(&work.record, wants) => Ports::Settled,
+        _ => Ports::Unsettled,
+    }
 }
 
 /// Whether a creation was cut off: our journal names it, and nothing was ever started.

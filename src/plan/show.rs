@@ -109,9 +109,23 @@ fn commands(work: &Work, step: Step) -> Result<Vec<String>> {
             driver.limactl.delete(name).to_string(),
         ],
         Step::Repositories => repository_commands(goal, road)?,
+        Step::Ports => port_commands(work),
         Step::SshHost => vec![format!("# write `{}`", site.layout.ssh_hosts().display())],
         Step::TellResize => vec!["# a new size waits for the next start".to_string()],
     })
+}
+
+fn port_commands(work: &Work) -> Vec<String> {
+    let (goal, road) = (&work.goal, &work.road());
+    let gone = work.record.ports.iter().filter(|port| !goal.ports.contains(port));
+    let mut lines: Vec<String> =
+        gone.map(|port| road.cancel_command(&road.holder(), *port).to_string()).collect();
+    if !goal.ports.is_empty() {
+        lines.push("# Lima holds them from its start on; only those that it does not:".to_string());
+        lines.push(road.hold_command().to_string());
+        lines.extend(goal.ports.iter().map(|port| road.forward_command(*port).to_string()));
+    }
+    lines
 }
 
 fn provision_commands(goal: &Goal, road: &crate::ssh::Road) -> Vec<String> {

@@ -174,6 +174,7 @@ impl Site<'_> {
         let road = self.road(record);
         road.prepare()?;
         record.answered = false;
+        record.opened.clear();
         record.save(self.layout)?;
         let started = if let Some(started) = self.wake(record, &road)? {
             started

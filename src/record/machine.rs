@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
-use crate::model::GitHost;
+use crate::model::{GitHost, PortForward};
 
 /// The version of the file's meaning; a newer one is refused.
 pub(super) const SCHEMA: u32 = 2;
@@ -56,6 +56,12 @@ pub struct MachineRecord {
     /// The public key that signs its commits, as the guest was told.
     #[serde(default)]
     pub signing_key: Option<String>,
+    /// What of the guest appears on the host's 127.0.0.1, as it was declared.
+    #[serde(default)]
+    pub ports: Vec<PortForward>,
+    /// What does so until the machine stops, without being declared.
+    #[serde(default)]
+    pub opened: Vec<PortForward>,
     /// Whether the guest has answered since its last start; one that has can shut down cleanly, and is given the time.
     #[serde(default)]
     pub answered: bool,
@@ -160,6 +166,8 @@ impl MachineRecord {
             git_hosts: Vec::new(),
             addresses: BTreeMap::new(),
             signing_key: None,
+            ports: Vec::new(),
+            opened: Vec::new(),
             answered: false,
             generation: 0,
             held: false,

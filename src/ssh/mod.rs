@@ -5,6 +5,7 @@
 
 mod agent;
 mod command;
+mod forwards;
 mod hosts;
 mod include;
 mod road;

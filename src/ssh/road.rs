@@ -13,7 +13,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::process::{Cmd, Finished, Runner};
 
 /// The name the configuration file gives the one host in it.
-const HOST: &str = "guest";
+pub(super) const HOST: &str = "guest";
 
 /// How to reach one machine.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Road {
         self.folder.join("known_hosts")
     }
 
-    fn config(&self) -> PathBuf {
+    pub(super) fn config(&self) -> PathBuf {
         self.folder.join("config")
     }
 
@@ -137,12 +137,14 @@ impl Road {
         self.lend_agent(cmd).args(["-f", "-N", HOST]).own_group().time_limit(Duration::from_secs(40))
     }
 
-    /// Closes the master, and with it every session over it.
+    /// Closes the masters, and with them every session and port they hold.
     pub fn close(&self, runner: &Runner) {
-        if self.is_open() {
-            let cmd = Cmd::new("ssh").arg("-F").arg(self.config()).args(["-O", "exit", HOST]);
-            // It may end between the look and the call.
-            let _ = runner.run(&cmd.time_limit(Duration::from_secs(5)));
+        for master in [self.master(), self.holder()] {
+            if UnixStream::connect(&master).is_ok() {
+                let cmd = self.control(&master).args(["-O", "exit", HOST]);
+                // It may end between the look and the call.
+                let _ = runner.run(&cmd.time_limit(Duration::from_secs(5)));
+            }
         }
     }
 

@@ -70,6 +70,7 @@ pub fn build_export(
         images: images.public,
         shell: project.shell,
         repos: project.repos.clone(),
+        ports: project.ports.clone(),
         forward_agent: project.forward_agent && needs_agent,
         scripts: provisioning.scripts,
         probe: provisioning.probe,

@@ -27,6 +27,10 @@ pub struct LookedUp {
     pub addresses: Addresses,
 }
 
+fn env_of(project: &Project) -> BTreeMap<String, String> {
+    project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
+}
+
 /// The goal of a project, as far as it can be known without asking ssh: git hosts are those of the last time.
 pub fn build_goal(
     context: &Context,
@@ -41,8 +45,7 @@ pub fn build_goal(
     let profiles = profile_stack(project, &provision, &folder)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
     let identity = git::identity(context, &workspace.computer.git)?;
-    let env: BTreeMap<String, String> =
-        project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    let env = env_of(project);
     let ca_certs = &workspace.computer.ca_certs;
     let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch };
     let openings = doors::open(&project.access, &addresses);
@@ -81,6 +84,7 @@ pub fn build_goal(
         repos: project.repos.clone(),
         git_hosts,
         setup: project.setup.clone(),
+        ports: project.ports.clone(),
         forward_agent: project.forward_agent,
         access: project.access.to_string(),
         openings,

@@ -4,11 +4,12 @@
 
 use std::time::SystemTime;
 
+use super::ports::{OpenedPorts, look_after_ports};
 use super::select::{find_record, site};
 use crate::config::{ConfigFolder, Lookup, load_computer, locate};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
-use crate::model::Computer;
+use crate::model::{Computer, PortForward};
 use crate::plan::{Connection, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
 use crate::ssh::{AgentServer, Remote, refused_since, timestamp};
@@ -71,6 +72,7 @@ pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start
             phase.done(if started.woke { connection.describe() } else { "ssh ready" });
             write_ssh_hosts(&site)?;
         }
+        look_after_ports(&site, &record, connection);
         let session = Session::open(&context.layout, &name, verb)?;
         (session, record.forward_agent.then(|| site.serve_agent(&record)).transpose()?)
     };
@@ -102,6 +104,7 @@ pub fn open_session(
     verb: &str,
     remote: &Remote,
     terminal: bool,
+    open: &[PortForward],
 ) -> Result<u8> {
     let not_started = |failure: Failure| match failure.kind {
         Kind::Operation => failure.of_kind(Kind::NotStarted),
@@ -112,7 +115,9 @@ pub fn open_session(
     tell_unfinished(context, &record);
     let reached = reach(context, record, verb, true).map_err(not_started)?;
     let say = |text: &str| context.ui.say(text);
-    let road = site(context, &Computer::default(), &say).road(&reached.record);
+    let site = site(context, &Computer::default(), &say);
+    let _opened = OpenedPorts::new(&site, &reached.record, open).map_err(not_started)?;
+    let road = site.road(&reached.record);
     let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();
     let finished = context.runner.interactive(&cmd)?;
     reached.tell_refused(context);

@@ -43,6 +43,10 @@ fn describe_ssh(rest: &str) -> Option<String> {
         "-V" => Some("ssh version".into()),
         _ if rest.starts_with("-G ") => Some(format!("ssh resolve {last}")),
         _ if rest.contains(" -O exit ") => Some("ssh close master".into()),
+        _ if rest.contains("/fwd\"") && rest.contains(" -f -N ") => Some("ssh open holder of ports".into()),
+        _ if rest.contains(" -O forward ") => Some(format!("ssh forward {}", way_of(rest))),
+        _ if rest.contains(" -O cancel ") => Some(format!("ssh cancel {}", way_of(rest))),
+        last if last.contains("/proc/net/tcp") => Some("ssh who listens".into()),
         _ if rest.contains(" -f -N ") => Some(format!("ssh open master{lent}")),
         "bash -s" => Some("ssh ask".into()),
         _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
@@ -54,6 +58,13 @@ fn describe_ssh(rest: &str) -> Option<String> {
             Some(format!("ssh session{terminal}{lent}: {}", describe_session(words)))
         }
     }
+}
+
+/// What leads where, and which master is asked for it.
+fn way_of(rest: &str) -> String {
+    let way = rest.split(" -L ").nth(1).and_then(|way| way.split(' ').next()).unwrap_or_default();
+    let master = if rest.contains("/ssh.sock\"") { " at Lima's master" } else { "" };
+    format!("{way}{master}")
 }
 
 fn describe_session(encoded: &str) -> String {

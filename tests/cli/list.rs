@@ -48,7 +48,7 @@ fn ten_machines_are_one_limactl() {
     assert_snapshot!(without_resident(&outcome.to_string()), @"
     exit code 0
     --- stdout
-    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED
+    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED  PORTS
     hello    ready    2     4 GiB   40 GiB  0 MiB      0         just now
     p0       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
     p1       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
@@ -94,6 +94,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "last_used": null,
         "idle_seconds": null,
         "sessions": 0,
+        "ports": [],
         "configured": true,
         "note": null
       },
@@ -109,6 +110,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "last_used": null,
         "idle_seconds": null,
         "sessions": 0,
+        "ports": [],
         "configured": true,
         "note": null
       }
@@ -168,7 +170,7 @@ fn a_machine_without_a_project_is_an_orphan() {
     assert_snapshot!(without_resident(&world.run(&["ls"]).to_string()), @"
     exit code 0
     --- stdout
-    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED
+    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED  PORTS
     hello    stopped  2     4 GiB   40 GiB  0 MiB      0         just now
     other    none     2     4 GiB   40 GiB  -          0         -
     --- stderr
@@ -211,8 +213,7 @@ fn completion_knows_machines_whose_project_is_gone_and_survives_a_broken_file() 
 
 #[test]
 fn help_lists_the_daily_commands_first() {
-    let world = World::new();
-    assert_snapshot!(world.run(&["--help"]), @"
+    assert_snapshot!(World::new().run(&["--help"]), @"
     exit code 0
     --- stdout
     A virtual machine of its own for every project, driven through Lima
@@ -230,6 +231,7 @@ fn help_lists_the_daily_commands_first() {
     Projects and this computer:
       init         Write a commented configuration, and let ssh know our hosts
       profiles     List the profiles that projects can name, or write a new one
+      ports        List a project's ports, open and close them on this computer
       diff         Compare what a machine was made from with what the configuration says now
       rebuild      Make a fresh machine from today's configuration, in the place of the one that is there
       destroy      Delete a machine, after showing what would be lost

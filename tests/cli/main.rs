@@ -32,6 +32,8 @@ mod lima_trouble;
 mod list;
 mod mask;
 mod outcome;
+mod ports;
+mod ports_at_once;
 mod profiles;
 mod rebuild;
 mod reclaim;

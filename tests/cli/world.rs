@@ -25,12 +25,13 @@ const MOVED: &str = "port PORT is taken by another program";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scripted programs, by the name that finds them and the file they are.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("limactl", "limactl"),
     ("lima-yaml.pl", "lima-yaml.pl"),
     ("guest-port.pl", "guest-port.pl"),
     ("ssh", "ssh"),
     ("ssh-master.pl", "ssh-master.pl"),
+    ("forward.pl", "forward.pl"),
     ("guest-session.pl", "guest-session.pl"),
     ("guest/git", "guest/git"),
     ("git", "git"),

@@ -87,11 +87,25 @@ def fill(config, name):
     for step in full.get("provision") or []:
         step.setdefault("mode", "system")
         step["script"] = expand(step["script"], words)
+    for rule in full.get("portForwards") or []:
+        fill_forward(rule)
     if full["plain"]:
         full |= {"timezone": "", "mounts": [], "containerd": {"system": False, "user": False}}
         full["portForwards"] = [rule for rule in full.get("portForwards") or [] if rule.get("static")]
     shown = {"portForwards", "mounts", "networks", "env", "param", "dns", "probes", "images", "provision"}
     return {key: value for key, value in full.items() if value or key not in shown}
+
+
+def fill_forward(rule):
+    """What Lima adds to a rule: the guest's loopback, the same port on both sides, every protocol."""
+    zero = rule.get("guestIPMustBeZero") or rule.get("guestIP") == "0.0.0.0"
+    rule.setdefault("guestIP", "0.0.0.0" if zero else "127.0.0.1")
+    guest = [rule["guestPort"]] * 2 if rule.get("guestPort") else [1, 65535]
+    rule |= {"guestIPMustBeZero": bool(rule.get("guestIPMustBeZero", zero)), "hostIP": rule.get("hostIP", "127.0.0.1")}
+    rule.setdefault("guestPortRange", guest)
+    host = [rule["hostPort"]] * 2 if rule.get("hostPort") else rule["guestPortRange"]
+    rule.setdefault("hostPortRange", host)
+    rule.setdefault("proto", "any")
 
 
 def expand(text, words):
@@ -108,6 +122,10 @@ def check(config):
             size(config[key])
         except Failure as error:
             raise Failure(f"field `{key}` has an invalid value: {error}") from error
+    for index, rule in enumerate(config.get("portForwards", [])):
+        if rule.get("guestPort") == 22:
+            names = ("guestPort", "guestPortRange[0]", "guestPortRange[1]")
+            raise Failure("\n".join(f"field `portForwards[{index}].{name}` must not be 22" for name in names))
     for index, step in enumerate(config.get("provision", [])):
         if f"`{step['mode']}`" not in MODES:
             raise Failure(f"field `provision[{index}].mode` must one of {MODES}")

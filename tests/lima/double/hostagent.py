@@ -21,6 +21,8 @@ import yaml
 
 from double.log import Failure, log
 
+# In plain mode, where some of the forwards are static.
+ALLOWED = " Static port forwarding is allowed."
 PLAIN = (
     "Running in plain mode. Mounts, dynamic port forwarding, containerd, etc. will be ignored."
     " Guest agent will not be running."
@@ -293,14 +295,30 @@ class HostAgent:
             log("debug", f"qemu[{kind}]: {line.rstrip()}")
 
     def wait_for_guest(self):
-        log("info", PLAIN)
+        log("info", PLAIN + ALLOWED * bool(self.config.get("portForwards")))
         alone = ["ControlMaster=no", "ControlPath=none", "ControlPersist=no"]
         alone += [option for option in self.options if not option.startswith("Control")]
         done = f'test "$(cat /run/lima-boot-done 2>/dev/null)" = {self.iid}'
         self.require("essential requirement 1 of 2", "ssh", alone, "true")
         self.require("essential requirement 2 of 2", "Explicitly start ssh ControlMaster", self.options, "true")
+        self.forward_ports()
         self.require("final requirement 1 of 1", "boot scripts must have finished", self.options, done)
         self.emit(running=True, sshLocalPort=self.port)
+
+    def forward_ports(self):
+        """Sets the static forwards up, once: none for a port with the number of our own, and one on the host for each port of the guest."""
+        rules = self.config.get("portForwards", [])
+        for rule in rules:
+            guest = rule["guestPort"]
+            if guest == self.port:
+                continue
+            first = next(other for other in rules if other["guestPort"] == guest)
+            local, remote = f"127.0.0.1:{first['hostPortRange'][0]}", f"{rule['guestIP']}:{guest}"
+            log("info", f"Setting up static TCP forwarding from {remote} to {local}")
+            words = ["-T", "-O", "forward", "-L", f"{local}:{remote}", "-N", "-f"]
+            done = subprocess.run(ssh_command(self.options, self.port, *words, "--"), capture_output=True, check=False)
+            if done.returncode:
+                log("warning", f"failed to set up static TCP forwarding {remote} -> {local}", error=str(done.stderr))
 
     def require(self, count, what, options, command):
         log("info", f"Waiting for the {count}: `{what}`")
