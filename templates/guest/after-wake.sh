@@ -12,9 +12,12 @@ date --utc --set="@$now" >/dev/null
 
 # As it begins its next second.
 set_exactly() {
-  local next
+  local next now
   [ -r "$clock" ] || return 0
   read -r second <"$clock"
+  printf -v now '%(%s)T' -1
+  # One that stood still as well knows less than the host said.
+  [ "$second" -ge $((now - 1)) ] || return 0
   while read -r next <"$clock" && [ "$next" = "$second" ]; do
     sleep 0.02
   done

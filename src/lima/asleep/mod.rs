@@ -63,6 +63,12 @@ impl Image {
         [self.memory(), self.part(), self.used(), self.note()].iter().any(|path| path.exists())
     }
 
+    /// Removes what somebody could wake from, and leaves a mark: whoever comes next looks whether the guest stands still.
+    fn cut_off(&self, layout: &Layout, uuid: &str) -> Result<()> {
+        self.discard(layout, uuid)?;
+        disk::create_private(&self.part()).map(drop)
+    }
+
     /// Removes everything, the key as well: nothing can wake from it any more.
     pub fn discard(&self, layout: &Layout, uuid: &str) -> Result<()> {
         for path in [self.memory(), self.note(), self.used(), self.part()] {

@@ -26,7 +26,9 @@ const PIPE: &str = "machine";
 /// How far QEMU has come with writing or reading a memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Migration {
-    /// Under way, or not begun.
+    /// There was none in this QEMU's life, or it has not begun.
+    None,
+    /// Under way.
     Active,
     /// Done.
     Completed,
@@ -38,6 +40,10 @@ pub(super) enum Migration {
 #[derive(Debug)]
 pub(super) struct Qmp {
     reader: BufReader<UnixStream>,
+    /// Of a line that has not come to its end.
+    line: Vec<u8>,
+    /// Commands whose answers were not waited for to the end; they come first.
+    unanswered: usize,
 }
 
 impl Qmp {
@@ -53,17 +59,18 @@ impl Qmp {
 
     fn greet(stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut qmp = Self { reader: BufReader::new(stream) };
+        let mut qmp = Self { reader: BufReader::new(stream), line: Vec::new(), unanswered: 0 };
         qmp.next_line()?;
         qmp.execute("qmp_capabilities", &json!({}))?;
         Ok(qmp)
     }
 
-    /// Runs a command; its answer, or QEMU's own words.
+    /// Runs a command; its answer, or QEMU's own words. One that does not come in time ([`is_busy`]) is passed over when
+    /// the next command is run.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> io::Result<Value> {
         let line = format!("{}\n", json!({"execute": command, "arguments": arguments}));
         self.reader.get_mut().write_all(line.as_bytes())?;
-        self.answer()
+        self.last_answer()
     }
 
     /// Runs a command that takes no arguments.
@@ -75,7 +82,7 @@ impl Qmp {
     pub fn hand_over(&mut self, end: impl AsFd) -> io::Result<String> {
         let line = format!("{}\n", json!({"execute": "getfd", "arguments": {"fdname": PIPE}}));
         send_with(self.reader.get_ref(), line.as_bytes(), end.as_fd())?;
-        self.answer()?;
+        self.last_answer()?;
         Ok(format!("fd:{PIPE}"))
     }
 
@@ -87,34 +94,49 @@ impl Qmp {
 
     /// How far a migration has come.
     pub fn migration(&mut self) -> io::Result<Migration> {
-        Ok(match self.ask("query-migrate")?["status"].as_str() {
-            Some("completed") => Migration::Completed,
-            Some("failed" | "cancelled") => Migration::Failed,
-            _ => Migration::Active,
-        })
+        match self.ask("query-migrate") {
+            Ok(answer) => Ok(match answer["status"].as_str() {
+                Some("completed") => Migration::Completed,
+                Some("failed" | "cancelled") => Migration::Failed,
+                Some("none") | None => Migration::None,
+                Some(_) => Migration::Active,
+            }),
+            Err(cause) if is_busy(&cause) => Ok(Migration::Active),
+            Err(cause) => Err(cause),
+        }
     }
 
-    fn answer(&mut self) -> io::Result<Value> {
+    /// The answer to the command that was just sent.
+    fn last_answer(&mut self) -> io::Result<Value> {
+        self.unanswered += 1;
         loop {
             let mut line = self.next_line()?;
-            if let Some(answer) = line.get_mut("return") {
-                return Ok(answer.take());
+            let words = line["error"]["desc"].as_str().map(ToString::to_string);
+            let answer = match (line.get_mut("return"), words) {
+                (Some(answer), _) => Ok(answer.take()),
+                (None, Some(words)) => Err(io::Error::other(words)),
+                // An event; what it tells is asked for where it matters.
+                (None, None) => continue,
+            };
+            self.unanswered -= 1;
+            if self.unanswered == 0 {
+                return answer;
             }
-            if let Some(words) = line["error"]["desc"].as_str() {
-                return Err(io::Error::other(words.to_string()));
-            }
-            // An event; what it tells is asked for where it matters.
         }
     }
 
     fn next_line(&mut self) -> io::Result<Value> {
-        let mut line = Vec::new();
-        let read = self.reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line)?;
+        let read = self.reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut self.line)?;
         if read == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_slice(&line)?)
+        Ok(serde_json::from_slice(&std::mem::take(&mut self.line))?)
     }
+}
+
+/// Whether QEMU only has no time to answer: its migration keeps everybody waiting towards its end.
+pub(super) fn is_busy(cause: &io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn send_with(stream: &UnixStream, bytes: &[u8], end: BorrowedFd<'_>) -> io::Result<()> {
@@ -163,6 +185,20 @@ mod tests {
         assert_eq!(qmp.migration().expect("said"), Migration::Active);
         assert_eq!(qmp.ask("migrate").expect_err("refused").to_string(), "no such file");
         qmp.ask("quit").expect_err("gone");
+    }
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_the_next_one() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs.write_all(b"{\"QMP\": {}}\n{\"return\": {}}\n{\"retu").expect("said");
+        let mut qmp = Qmp::greet(ours).expect("greeted");
+        qmp.reader.get_ref().set_read_timeout(Some(Duration::from_millis(20))).expect("a limit");
+        assert_eq!(qmp.migration().expect("busy"), Migration::Active);
+        theirs
+            .write_all(b"rn\": {\"status\": \"active\"}}\n{\"return\": {\"status\": \"running\"}}\n")
+            .expect("said");
+        assert_eq!(qmp.status().expect("said"), "running");
+        assert!(is_busy(&qmp.status().expect_err("silence")));
     }
 
     #[test]

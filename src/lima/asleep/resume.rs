@@ -166,10 +166,10 @@ impl Driver<'_> {
             match monitor.migration().because(|| "QEMU did not take its memory back")? {
                 Migration::Completed => break,
                 Migration::Failed => return Err(Failure::operation("QEMU did not take its memory back")),
-                Migration::Active if Instant::now() > deadline => {
+                Migration::Active | Migration::None if Instant::now() > deadline => {
                     return Err(Failure::operation("QEMU did not take its memory back in time"));
                 }
-                Migration::Active => std::thread::sleep(LOOK),
+                Migration::Active | Migration::None => std::thread::sleep(LOOK),
             }
         }
         let whole = reader.join().unwrap_or_else(|_panicked| Err(io::Error::other("the reader panicked")));
@@ -208,8 +208,9 @@ impl Driver<'_> {
             self.stop_forcibly(instance)?;
             return Ok(true);
         }
-        image.discard(self.layout, uuid)?;
+        image.cut_off(self.layout, uuid)?;
         go_on(&mut monitor).because(|| format!("the QEMU of `{}` does not go on", instance.name))?;
+        image.discard(self.layout, uuid)?;
         Ok(status != "running")
     }
 }

@@ -47,11 +47,11 @@ impl<W: Write> Sealer<W> {
         }
     }
 
-    /// Ends the stream; gives back where it went, and how many bytes that were.
-    pub fn finish(mut self) -> io::Result<(W, u64)> {
+    /// Ends the stream; how many bytes it has.
+    pub fn finish(mut self) -> io::Result<u64> {
         self.seal(&[], StreamTag::Finish)?;
         self.to.flush()?;
-        Ok((self.to, self.written))
+        Ok(self.written)
     }
 
     fn seal(&mut self, piece: &[u8], tag: StreamTag) -> io::Result<()> {
@@ -119,9 +119,10 @@ mod tests {
     }
 
     fn sealed(plain: &[u8]) -> Vec<u8> {
-        let mut sealer = Sealer::new(&key(1), &[2; NONCE], Vec::new()).expect("begun");
+        let mut bytes = Vec::new();
+        let mut sealer = Sealer::new(&key(1), &[2; NONCE], &mut bytes).expect("begun");
         sealer.copy(&mut &*plain).expect("sealed");
-        let (bytes, written) = sealer.finish().expect("ended");
+        let written = sealer.finish().expect("ended");
         assert_eq!(bytes.len() as u64, written);
         bytes
     }

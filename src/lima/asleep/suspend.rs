@@ -17,7 +17,7 @@ use super::Image;
 use super::filter::packer;
 use super::key;
 use super::note::{Belonging, Look, Note};
-use super::qmp::{Migration, Qmp};
+use super::qmp::{Migration, Qmp, is_busy};
 use super::stream::Sealer;
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
@@ -33,7 +33,7 @@ use crate::record::MachineRecord;
 /// How long writing a memory may take: that of a large machine, on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long QEMU may take to go on after a failure, and to end after a success.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(60);
 /// How often QEMU is asked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
 /// Bytes a second; QEMU's own limit is 128 MiB.
@@ -80,14 +80,17 @@ impl Driver<'_> {
         let bytes = match written {
             Ok(bytes) => bytes,
             Err(failure) => {
-                let discarded = image.discard(self.layout, &record.uuid);
+                let name = &instance.name;
+                image.cut_off(self.layout, &record.uuid)?;
                 let sentence = match go_on(&mut qemu.monitor) {
-                    Ok(()) => format!("`{}` did not fall asleep, and goes on running", instance.name),
+                    Ok(()) => {
+                        image.discard(self.layout, &record.uuid)?;
+                        format!("`{name}` did not fall asleep, and goes on running")
+                    }
                     Err(cause) => {
-                        format!("`{}` did not fall asleep, and its QEMU is gone: {cause}", instance.name)
+                        format!("`{name}` did not fall asleep, and its QEMU does not answer: {cause}")
                     }
                 };
-                discarded?;
                 return Err(failure.because(sentence));
             }
         };
@@ -153,11 +156,8 @@ impl Driver<'_> {
         }
         let sealer = join(writer).map_err(|cause| no_room(part, &cause))?;
         zstd.finish()?;
-        let finish = || {
-            let (file, bytes) = sealer.finish()?;
-            file.sync_all().map(|()| bytes)
-        };
-        finish().map_err(|cause| no_room(part, &cause))
+        // Not forced to the disk: what would take it from the page cache takes the key as well.
+        sealer.finish().map_err(|cause| no_room(part, &cause))
     }
 
     fn wait_for_migration<T>(&self, monitor: &mut Qmp, writer: &JoinHandle<T>) -> Result<()> {
@@ -169,7 +169,7 @@ impl Driver<'_> {
             match monitor.migration().because(|| "QEMU ended while it wrote its memory")? {
                 Migration::Completed => return Ok(()),
                 Migration::Failed => return Err(Failure::operation("QEMU could not write its memory")),
-                Migration::Active => {}
+                Migration::Active | Migration::None => {}
             }
             if gave_up {
                 return Err(Failure::operation("the memory could not be written"));
@@ -196,22 +196,24 @@ fn migrate(monitor: &mut Qmp, into: io::PipeWriter) -> io::Result<()> {
 pub(super) fn go_on(monitor: &mut Qmp) -> io::Result<()> {
     let deadline = Instant::now() + GRACE;
     loop {
-        match monitor.status()?.as_str() {
-            "running" => {
-                // It may be at it still.
-                if monitor.migration()? != Migration::Active {
-                    return Ok(());
-                }
-                monitor.ask("migrate_cancel")?;
-            }
-            "postmigrate" | "paused" | "prelaunch" => drop(monitor.ask("cont")?),
-            _ => drop(monitor.ask("migrate_cancel")?),
+        match step_on(monitor) {
+            Ok(true) => return Ok(()),
+            Err(cause) if !is_busy(&cause) => return Err(cause),
+            _ if Instant::now() > deadline => return Err(ErrorKind::TimedOut.into()),
+            _ => std::thread::sleep(LOOK),
         }
-        if Instant::now() > deadline {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        std::thread::sleep(LOOK);
     }
+}
+
+/// One step towards a guest that runs and writes nothing; whether it is there.
+fn step_on(monitor: &mut Qmp) -> io::Result<bool> {
+    let command = match monitor.status()?.as_str() {
+        // It may be at it still.
+        "running" if monitor.migration()? != Migration::Active => return Ok(true),
+        "postmigrate" | "paused" | "prelaunch" => "cont",
+        _ => "migrate_cancel",
+    };
+    monitor.ask(command).map(|_| false)
 }
 
 fn join<T>(writer: JoinHandle<io::Result<T>>) -> io::Result<T> {

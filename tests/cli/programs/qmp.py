@@ -73,6 +73,8 @@ def end():
 
 def answer(command):
     if command == "query-status":
+        if state["status"] == "paused":
+            pause("pause-paused")
         return {"status": state["status"], "running": state["status"] == "running"}
     if command == "query-migrate":
         return {"status": state["migration"]}
