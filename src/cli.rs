@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use crate::commands::boundary;
 use crate::commands::{
     boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, ports, profiles,
     prune, rebuild, run, sleep, ssh, uninstall, up,
@@ -105,6 +106,8 @@ pub enum Command {
     Export(export::Args),
     /// Check this computer, and say what to mend
     Doctor(doctor::Args),
+    /// Show what crosses between this computer and a machine, each channel tried now
+    Boundary(boundary::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -137,7 +140,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
             "uninstall",
         ],
     ),
-    ("Around it", &["export", "lima", "completions", "man"]),
+    ("Around it", &["boundary", "export", "lima", "completions", "man"]),
 ];
 
 impl Cli {

@@ -3,6 +3,7 @@
 //! The story: complete a word, or become QEMU for Lima, or parse the command line, gather the surroundings, run the
 //! verb, and turn its outcome into an exit code. This file is the only one that ends the program or prints an error.
 
+mod boundary;
 mod boxes;
 mod cli;
 mod commands;
@@ -69,6 +70,7 @@ fn options(cli: &Cli) -> Options {
         Command::Doctor(args) => (args.json, false),
         Command::Rebuild(args) => (args.json, args.dry_run),
         Command::Diff(args) => (args.json, false),
+        Command::Boundary(args) => (args.json, false),
         Command::Box(args) => args.answers(),
         Command::Bake(args) => (false, args.dry_run),
         Command::Init(args) => (false, args.dry_run),
@@ -118,6 +120,7 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         Command::Bake(args) => commands::boxes::bake(args, context),
         Command::Export(args) => commands::export::run(args, context),
         Command::Doctor(args) => commands::doctor::run(args, context),
+        Command::Boundary(args) => commands::boundary::run(args, context),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
         Command::Lima(args) => commands::lima::run(args, context),

@@ -2,6 +2,7 @@
 //!
 //! Enters: parsed arguments and the context. Leaves: an exit code. No logic here that another verb needs.
 
+pub mod boundary;
 pub mod boxes;
 pub mod completions;
 pub mod connect;

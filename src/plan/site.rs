@@ -170,7 +170,7 @@ impl Site<'_> {
             yaml_now = moved;
             config = driver.find(&record.name)?.map(|instance| instance.config).unwrap_or_default();
         }
-        driver.verify(&record.name, &config, &self.expected_yaml(record, &yaml_now)?)?;
+        self.verify_against(record, &config, &yaml_now)?;
         let road = self.road(record);
         road.prepare()?;
         record.answered = false;
@@ -187,6 +187,19 @@ impl Site<'_> {
         record.held = false;
         record.save(self.layout)?;
         Ok(started)
+    }
+
+    /// Refuses settings that Lima would use and we did not write; `config` is Lima's effective one.
+    ///
+    /// # Errors
+    /// As [`Driver::verify`].
+    pub fn verify(&self, record: &MachineRecord, config: &serde_json::Value) -> Result<()> {
+        let yaml = disk::read_text_if_there(&self.driver().yaml_path(&record.name))?.unwrap_or_default();
+        self.verify_against(record, config, &yaml)
+    }
+
+    fn verify_against(&self, record: &MachineRecord, config: &serde_json::Value, yaml: &str) -> Result<()> {
+        self.driver().verify(&record.name, config, &self.expected_yaml(record, yaml)?)
     }
 
     /// The file as we rendered it last; kept beside the record, since the instance's copy is what is judged.

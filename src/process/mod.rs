@@ -12,6 +12,7 @@ mod memory;
 mod peer;
 mod resident;
 mod runner;
+mod standing;
 mod wait;
 
 pub use cmd::{Cmd, Input};
@@ -23,3 +24,4 @@ pub use memory::physical_memory_bytes;
 pub use peer::peer_of;
 pub use resident::{Resident, open_files, processor_time_in_proc, resident_by_ps, resident_in_proc};
 pub use runner::{Finished, Runner, replace};
+pub use standing::{Standing, standing};

@@ -163,6 +163,18 @@ impl Road {
         cmd.args([HOST, "--"]).arg(line)
     }
 
+    /// Connects standard input and output with a port of the guest's 127.0.0.1, over the master.
+    pub fn tunnel(&self, port: u16) -> Cmd {
+        Cmd::new("ssh").arg("-F").arg(self.config()).arg("-W").arg(format!("127.0.0.1:{port}")).arg(HOST)
+    }
+
+    /// A connection apart from the master that accepts what `known_hosts` says, and ends at once.
+    pub fn apart(&self, known_hosts: &Path) -> Cmd {
+        let known = format!("UserKnownHostsFile={}", quote_path(known_hosts));
+        let options = ["-T", "-o", "ControlPath=none", "-o", &known, HOST, "--", "true"];
+        Cmd::new("ssh").arg("-F").arg(self.config()).args(options)
+    }
+
     fn lend_agent(&self, cmd: Cmd) -> Cmd {
         let mut option = OsString::from("ForwardAgent=");
         option.push(quote_path(&self.agent()));

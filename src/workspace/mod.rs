@@ -2,6 +2,7 @@
 //!
 //! Enters: the context and perhaps a name. Leaves: a project, a goal, a site. Starts no machine.
 
+mod boundary;
 mod boxes;
 mod doors;
 mod ending;
@@ -17,6 +18,7 @@ mod select;
 mod session;
 mod unsaved;
 
+pub use boundary::observe_boundary;
 pub use boxes::{box_table, find_box, prune_boxes};
 pub use ending::{Ending, agree_to_end_sessions};
 pub use export::build_export;

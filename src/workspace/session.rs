@@ -10,7 +10,7 @@ use crate::config::{ConfigFolder, Lookup, load_computer, locate};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::model::{Computer, PortForward};
-use crate::plan::{Connection, write_ssh_hosts};
+use crate::plan::{Connection, Site, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
 use crate::ssh::{AgentServer, Remote, refused_since, timestamp};
 use crate::ui;
@@ -19,7 +19,7 @@ use crate::ui;
 const REFUSALS_TOLD: usize = 3;
 
 /// The computer's settings alone: a session needs no projects.
-fn computer(context: &Context) -> Result<Computer> {
+pub(super) fn computer(context: &Context) -> Result<Computer> {
     let located = locate(&Lookup {
         explicit: context.options.config_dir.as_deref(),
         cwd: &context.cwd,
@@ -40,43 +40,56 @@ pub struct Reached {
     _session: Session,
 }
 
-/// Brings a known machine to answer and registers a session of `verb` on it.
+/// Brings a known machine to answer, registers a session of `verb` on it, and serves the agent.
 ///
 /// # Errors
 /// When it is not there, or does not come up.
-pub fn reach(context: &Context, mut record: MachineRecord, verb: &str, may_start: bool) -> Result<Reached> {
+pub fn reach(context: &Context, record: MachineRecord, verb: &str, may_start: bool) -> Result<Reached> {
     let say = |text: &str| context.ui.say(text);
-    let waiting =
-        Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
-    let name = record.name.clone();
     let begun = timestamp(SystemTime::now());
-    let (session, agent) = {
-        let site = site(context, &computer(context)?, &say);
-        let road = site.road(&record);
-        // Starting changes the machine; using one that runs does not.
-        let shared =
-            if road.is_open() { Some(ProjectLock::shared(&context.layout, &name, &waiting)?) } else { None };
-        // The master may have ended while we waited.
-        let is_open = shared.is_some() && road.is_open();
-        let _lock = match shared.filter(|_| is_open) {
-            Some(lock) => lock,
-            None => ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?,
-        };
-        if !is_open {
-            // It may have been changed in that time.
-            record = MachineRecord::load(&context.layout, &name)?.unwrap_or(record);
-        }
-        let phase = (!is_open).then(|| context.ui.phase("boot"));
-        let connection = site.reach(&mut record, may_start)?;
-        if let (Some(phase), Connection::Started(started)) = (phase, connection) {
-            phase.done(if started.woke { connection.describe() } else { "ssh ready" });
-            write_ssh_hosts(&site)?;
-        }
-        look_after_ports(&site, &record, connection);
-        let session = Session::open(&context.layout, &name, verb)?;
-        (session, record.forward_agent.then(|| site.serve_agent(&record)).transpose()?)
-    };
+    let site = site(context, &computer(context)?, &say);
+    let (record, session) = enter(context, &site, record, verb, may_start)?;
+    let agent = record.forward_agent.then(|| site.serve_agent(&record)).transpose()?;
     Ok(Reached { record, agent, begun, _session: session })
+}
+
+/// Brings a known machine to answer and registers a session of `verb` on it, without the agent.
+///
+/// # Errors
+/// As [`reach`].
+pub(super) fn enter(
+    context: &Context,
+    site: &Site,
+    mut record: MachineRecord,
+    verb: &str,
+    may_start: bool,
+) -> Result<(MachineRecord, Session)> {
+    let waiting =
+        Waiting { no_wait: context.options.no_wait, say: site.say, interrupt: context.runner.interrupt() };
+    let name = record.name.clone();
+    let road = site.road(&record);
+    // Starting changes the machine; using one that runs does not.
+    let shared =
+        if road.is_open() { Some(ProjectLock::shared(&context.layout, &name, &waiting)?) } else { None };
+    // The master may have ended while we waited.
+    let is_open = shared.is_some() && road.is_open();
+    let _lock = match shared.filter(|_| is_open) {
+        Some(lock) => lock,
+        None => ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?,
+    };
+    if !is_open {
+        // It may have been changed in that time.
+        record = MachineRecord::load(&context.layout, &name)?.unwrap_or(record);
+    }
+    let phase = (!is_open).then(|| context.ui.phase("boot"));
+    let connection = site.reach(&mut record, may_start)?;
+    if let (Some(phase), Connection::Started(started)) = (phase, connection) {
+        phase.done(if started.woke { connection.describe() } else { "ssh ready" });
+        write_ssh_hosts(site)?;
+    }
+    look_after_ports(site, &record, connection);
+    let session = Session::open(&context.layout, &name, verb)?;
+    Ok((record, session))
 }
 
 impl Reached {

@@ -49,6 +49,9 @@ fn describe_ssh(rest: &str) -> Option<String> {
         last if last.contains("/proc/net/tcp") => Some("ssh who listens".into()),
         _ if rest.contains(" -f -N ") => Some(format!("ssh open master{lent}")),
         "bash -s" => Some("ssh ask".into()),
+        "ssh-add -L" => Some(format!("ssh list keys{lent}")),
+        "printenv SSH_AUTH_SOCK" => Some("ssh ask over Lima's connection".into()),
+        "true" => Some("ssh connect apart".into()),
         _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
         _ if last.contains("systemd-run") => None,
         // The guest notes it itself, and not every host boots its kernel.

@@ -13,6 +13,7 @@
 mod agent_filter;
 mod bad_input;
 mod bad_keys;
+mod boundary;
 mod boxes;
 #[cfg(target_os = "linux")]
 mod budget;

@@ -8,6 +8,8 @@ use Socket;
 
 my ($path, $pid_of_guest) = @ARGV;
 socket(my $server, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+# As ssh makes it: nobody else may use it.
+umask 077;
 bind($server, sockaddr_un($path)) or die "bind $path: $!";
 listen($server, 8) or die "listen: $!";
 

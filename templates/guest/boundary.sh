@@ -1,0 +1,47 @@
+# shellcheck shell=bash disable=SC2154 # What is not set here stands in front of it: mark, user_word, root_word, dns,
+# targets, and the two programs reach and listen.
+# Says what of the host this guest can see and reach. Changes nothing: the network of its own that root tries from ends
+# with the program in it.
+set -u
+{
+  echo "$mark"
+  printf 'escape \033]52;c;bWFjaGluZQ==\a\033[31m\n'
+  echo "account $(getent passwd "$(id -u)")"
+  echo "hostname $(cat /proc/sys/kernel/hostname)"
+  findmnt --raw --noheadings --output FSTYPE,TARGET | sed 's/^/mount /'
+  variables=$(env -0 | cat - /etc/environment | base64 --wrap=0)
+  echo "variables $variables"
+
+  # sshd names the socket to every session of a connection over which one session was lent it.
+  readlink -e -- "${SSH_AUTH_SOCK-}" ~/.ssh/agent.sock ~/.ssh/agent/* /tmp/ssh-*/agent.* 2>/dev/null | sort -u | while read -r socket; do
+    status=0
+    SSH_AUTH_SOCK=$socket timeout 5 ssh-add -l >/dev/null 2>&1 || status=$?
+    # 1 is an agent without a key, 2 is nobody.
+    case $status in
+    0 | 1) echo 'agent answers' ;;
+    2) echo 'agent dead' ;;
+    esac
+  done
+
+  perl -e "$listen" "$user_word" 2>/dev/null
+  # shellcheck disable=SC2086 # One word a target.
+  perl -e "$reach" "$user_word" control,127.0.0.1,22,0 "DNS,$dns" $targets 2>/dev/null
+
+  # Rules inside the guest count for its own network only; whoever is root can leave that for another one on the same wire.
+  if sudo -n true 2>/dev/null; then
+    echo root
+    wire=$(ip -4 route show default | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+    # shellcheck disable=SC2016,SC2086 # The inner shell expands it; one word a target.
+    timeout 30 sudo -n unshare --net bash -c '
+  nsenter --target 1 --net ip link add link "$1" name past0 netns $$ type macvlan mode bridge || exit
+  ip address add 192.168.5.99/24 dev past0
+  ip address add fec0::99/64 dev past0 nodad
+  ip link set past0 up
+  ip route add default via 192.168.5.2
+  ip route add default via fec0::2
+  shift
+  exec perl -e "$@"
+' bash "$wire" "$reach" "$root_word" "DNS,$dns" $targets 2>/dev/null | sed 's/^tried /past /'
+  fi
+  echo "$mark"
+} </dev/null
