@@ -294,6 +294,34 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn every_door_is_closed_by_its_key() {
+        let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
+        let config = yaml::parse(&yaml).expect("a document");
+        let at = |key: &str| config.pointer(&format!("/{key}")).map(ToString::to_string).unwrap_or_default();
+        assert_eq!(at("plain"), "true");
+        for list in ["mounts", "networks", "portForwards", "copyToHost", "additionalDisks", "probes"] {
+            assert_eq!(at(list), "[]", "{list}");
+        }
+        for flag in [
+            "propagateProxyEnv",
+            "hostResolver/enabled",
+            "containerd/system",
+            "containerd/user",
+            "ssh/forwardAgent",
+            "ssh/forwardX11",
+            "ssh/loadDotSSHPubKeys",
+            "nestedVirtualization",
+            "upgradePackages",
+        ] {
+            assert_eq!(at(flag), "false", "{flag}");
+        }
+        for proxy in ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"] {
+            assert_eq!(at(&format!("env/{proxy}")), "\"\"", "{proxy}");
+        }
+        assert_eq!((at("user/comment"), at("user/home")), ("\"\"".into(), "\"/home/dev\"".into()));
+    }
+
+    #[test]
     fn no_key_stands_in_both_halves() {
         let yaml = example().render(&host(HostOs::Linux, Arch::Amd64)).expect("YAML");
         let keys: Vec<&str> = yaml

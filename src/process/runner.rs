@@ -258,3 +258,19 @@ pub fn replace(program: &std::path::Path, args: &[OsString]) -> Failure {
     let cause = Command::new(program).args(args).exec();
     Failure::from(anyhow::Error::new(cause).context(format!("failed to run `{}`", program.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_sees_what_it_is_given_and_nothing_of_ours() {
+        // Whatever runs the tests has more variables than these.
+        let env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("GIVEN".into(), "1".into())];
+        let runner = Runner::new(env, Interrupt::default(), None);
+        let seen = runner.read(&Cmd::new("env").env("OWN", "2")).expect("ran").text();
+        let mut names: Vec<&str> = seen.lines().filter_map(|line| line.split('=').next()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["GIVEN", "OWN", "PATH"]);
+    }
+}
