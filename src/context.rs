@@ -59,6 +59,8 @@ pub struct Context {
     pub host: Host,
     /// The terminal.
     pub ui: Ui,
+    /// Whether it is one that knows no modes, by `TERM`.
+    pub dumb_terminal: bool,
     /// What starts programs.
     pub runner: Runner,
     /// This program, by a path that an upgrade keeps.
@@ -108,6 +110,7 @@ impl Context {
             cwd,
             host: host()?,
             ui: Ui::new(options.loudness, options.yes),
+            dumb_terminal: text_variable("TERM").is_none_or(|term| term == "dumb"),
             binary: stable_binary(&runner)?,
             runner,
             xdg_config_home: path_variable("XDG_CONFIG_HOME"),

@@ -3,11 +3,11 @@
 //! Enters: bytes of an ssh client on stdin. Leaves: the guest's bytes on stdout. Wakes a machine that is stopped, unless
 //! it was put down by hand: an editor that is still open would bring it back at once.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 
 use crate::context::Context;
-use crate::failure::{Context as _, Result};
+use crate::failure::{Context as _, Failure, Result};
 use crate::workspace::{find_record, reach};
 
 /// Options of `connect`.
@@ -20,6 +20,12 @@ pub struct Args {
 
 /// Connects.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
+    if std::io::stdout().is_terminal() {
+        return Err(Failure::usage(
+            "`connect` carries the bytes of an ssh connection, which are not for a terminal",
+        )
+        .hint(format!("use `machine ssh {0}` or `ssh machine-{0}`", args.project)));
+    }
     let record = find_record(context, Some(&args.project))?;
     let may_start = !record.held;
     let reached = reach(context, record, "connect", may_start)?;

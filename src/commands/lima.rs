@@ -14,6 +14,9 @@ use crate::workspace::{Workspace, site};
 /// Commands of Lima that change what we have recorded.
 const REFUSED: [&str; 6] = ["start", "delete", "edit", "clone", "rename", "create"];
 
+/// Commands that talk with whoever sits at the terminal; what the others print is cleaned.
+const INTERACTIVE: [&str; 6] = ["shell", "edit", "start", "create", "clone", "rename"];
+
 /// Options of `lima`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -56,5 +59,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         ProjectLock::exclusive(&context.layout, &record.name, "lima", &waiting(context, &say))
     };
     let _locks = named.iter().map(lock).collect::<Result<Vec<_>>>()?;
-    Ok(context.runner.interactive(&cmd)?.code())
+    if INTERACTIVE.contains(&verb) {
+        let _terminal = ui::TerminalGuard::new(context.dumb_terminal);
+        return Ok(context.runner.interactive(&cmd)?.code());
+    }
+    Ok(context.runner.relay(&cmd, ui::terminal_sinks())?.code())
 }

@@ -1,4 +1,4 @@
-//! The only room that starts other programs: a `Cmd` is a value, a `Runner` runs it in one of four ways.
+//! The only room that starts other programs: a `Cmd` is a value, a `Runner` runs it in one of a few ways.
 //!
 //! Enters: commands as values. Leaves: their output, or a `Failure` that names the command, its status and last words.
 //! Must not know what any program is for.

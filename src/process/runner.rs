@@ -10,7 +10,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use super::wait::{Ended, wait, wait_passing_signals};
+use super::wait::{Ended, hand_on, wait, wait_for_rest, wait_passing_signals};
 use super::{Cmd, Companion, Input, Interrupt};
 use crate::failure::{Context, Failure, Result};
 
@@ -18,6 +18,9 @@ use crate::failure::{Context, Failure, Result};
 const TAIL_LINES: usize = 12;
 /// How much output `read` accepts in bytes: answers are small, floods are attacks or bugs.
 const READ_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Takes what a program says, in pieces that may end anywhere.
+pub type Sink = Box<dyn FnMut(&[u8]) + Send>;
 
 /// Which stream a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +137,20 @@ impl Runner {
     pub fn interactive(&self, cmd: &Cmd) -> Result<Finished> {
         let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::inherit(), Stdio::inherit()])?;
         let status = wait_passing_signals(&mut child, &self.interrupt);
+        let status = status.because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
+        Ok(Finished { status, stdout: Vec::new(), tail: Vec::new() })
+    }
+
+    /// As [`Self::interactive`], but what it says goes to a sink as it comes, where there is one for that stream.
+    pub fn relay(&self, cmd: &Cmd, [stdout, stderr]: [Option<Sink>; 2]) -> Result<Finished> {
+        let stdio = |sink: &Option<Sink>| if sink.is_some() { Stdio::piped() } else { Stdio::inherit() };
+        let mut child = self.spawn(cmd, stdin_of(cmd), [stdio(&stdout), stdio(&stderr)])?;
+        let handed = [
+            child.stdout.take().zip(stdout).map(|(pipe, sink)| hand_on(pipe, sink)),
+            child.stderr.take().zip(stderr).map(|(pipe, sink)| hand_on(pipe, sink)),
+        ];
+        let status = wait_passing_signals(&mut child, &self.interrupt);
+        handed.into_iter().flatten().for_each(|all| wait_for_rest(&all));
         let status = status.because(|| format!("failed to wait for `{}`", cmd.program_name()))?;
         Ok(Finished { status, stdout: Vec::new(), tail: Vec::new() })
     }

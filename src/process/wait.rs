@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::runner::Source;
+use super::runner::{Sink, Source};
 use super::{Cmd, Interrupt};
 
 /// How often a wait looks at the clock, the interrupt flag and the child.
@@ -48,6 +48,25 @@ fn forward(source: Source, pipe: impl Read + Send + 'static, lines: Sender<Chunk
             }
         }
     });
+}
+
+/// Hands a pipe's bytes to a sink on a thread of its own, and tells when all of them, and the sink, are gone.
+pub(super) fn hand_on(mut pipe: impl Read + Send + 'static, mut sink: Sink) -> Receiver<()> {
+    let (over, all) = channel();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+            sink(&buffer[..read]);
+        }
+        drop(sink);
+        drop(over);
+    });
+    all
+}
+
+/// Waits for the rest of a pipe whose program has ended; a daemon it left behind is not waited for.
+pub(super) fn wait_for_rest(all: &Receiver<()>) {
+    let _ = all.recv_timeout(LINGER);
 }
 
 /// One line, cut where it is too long; `None` at the end.

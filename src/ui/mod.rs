@@ -5,6 +5,7 @@
 mod phase;
 mod sanitize;
 mod table;
+mod terminal;
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -12,8 +13,10 @@ use anstyle::{AnsiColor, Style};
 
 use crate::failure::{Failure, Kind};
 pub use phase::{Phase, Timing};
+use sanitize::escape_json;
 pub use sanitize::sanitize;
 pub use table::render_table;
+pub use terminal::{TerminalGuard, terminal_sinks};
 
 /// What is told beside the answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +120,7 @@ pub fn answer_raw(bytes: &[u8]) {
 
 /// Writes a JSON document to stdout.
 pub fn answer_json(value: &serde_json::Value) {
-    let _ = writeln!(std::io::stdout(), "{value:#}");
+    let _ = writeln!(std::io::stdout(), "{}", escape_json(&format!("{value:#}")));
 }
 
 /// Warns, also when quiet.

@@ -132,7 +132,12 @@ pub fn open_session(
     let _opened = OpenedPorts::new(&site, &reached.record, open).map_err(not_started)?;
     let road = site.road(&reached.record);
     let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();
-    let finished = context.runner.interactive(&cmd)?;
+    let finished = if terminal {
+        let _terminal = ui::TerminalGuard::new(context.dumb_terminal);
+        context.runner.interactive(&cmd)?
+    } else {
+        context.runner.relay(&cmd, ui::terminal_sinks())?
+    };
     reached.tell_refused(context);
     if context.runner.interrupt().is_asked() && !terminal {
         return Err(Failure::interrupted());

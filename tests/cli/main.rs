@@ -18,6 +18,7 @@ mod boxes;
 #[cfg(target_os = "linux")]
 mod budget;
 mod claims;
+mod clean;
 mod connect;
 mod destroy;
 mod dry_run;

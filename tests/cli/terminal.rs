@@ -7,7 +7,7 @@ use crate::first_up::BARE;
 use crate::world::{World, skip};
 
 /// Types `words` at `machine ARGS` on a terminal: its exit code and everything shown. `None` without `script`.
-fn type_at(world: &World, line: &str, words: &str) -> Option<(i32, String)> {
+pub fn type_at(world: &World, line: &str, words: &str) -> Option<(i32, String)> {
     let mut command = world.command("/usr/bin/script");
     command.args(["-q", "-e", "-c", line, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
     if !cfg!(target_os = "linux") || !std::path::Path::new("/usr/bin/script").exists() {

@@ -86,6 +86,16 @@ run_passes_everything() {
   same "$("$machine" run blog -- pwd </dev/null)" /home/dev/code/blog
 }
 
+# What the guest prints on a terminal is cleaned; after a terminal of its own, ours is put right.
+clean_terminal() {
+  local words="'\\033]0;t\\007\\033[2J\\033[?2004h\\033[31mred\\n'"
+  output=$(TERM=xterm script -qec "$machine run -T blog -- printf $words" /dev/null </dev/null)
+  same "${output//$'\r'/}" $'\e[31mred\n\e[0m'
+  output=$(TERM=xterm script -qec "$machine run -t blog -- printf $words" /dev/null </dev/null)
+  contains $'\e]0;t'
+  [[ $output == *$'\e[?2004h'*$'\e[!p'*$'\e[?2004l'* ]]
+}
+
 same_environment() {
   local greeting="it's \"here\" \\ \$HOME # too"
   same "$("$machine" run blog -- printenv GREETING)" "$greeting"
