@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use crate::commands::boundary;
 use crate::commands::{
     boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, ports, profiles,
-    prune, rebuild, run, sleep, ssh, uninstall, up,
+    prune, rebuild, run, sleep, ssh, trust, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -104,6 +104,8 @@ pub enum Command {
     Bake(boxes::BakeArgs),
     /// Print a project as one file for plain Lima, which needs no `machine`
     Export(export::Args),
+    /// Allow a repository's own files what they ask for beyond their machine; list it, take it back
+    Trust(trust::Args),
     /// Check this computer, and say what to mend
     Doctor(doctor::Args),
     /// Show what crosses between this computer and a machine, each channel tried now
@@ -136,6 +138,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
             "prune",
             "box",
             "bake",
+            "trust",
             "doctor",
             "uninstall",
         ],

@@ -99,6 +99,11 @@ impl Layout {
         self.state.join("lima-version")
     }
 
+    /// What the user has allowed repositories' files.
+    pub fn trust(&self) -> PathBuf {
+        self.state.join("trust.json")
+    }
+
     /// The lock around files that all machines share.
     pub fn global_lock(&self) -> PathBuf {
         self.state.join("lock")

@@ -12,6 +12,7 @@ use crate::failure::Result;
 use crate::lima::launcher::{Choice, KvmNode, choose, kvm_node, program_name};
 use crate::model::{Computer, HostOs};
 use crate::process::Cmd;
+use crate::record::TrustStore;
 use crate::ssh::{BINDS_SINCE, IncludeState, include_state, ssh_version};
 use crate::ui;
 use crate::workspace::{Workspace, site};
@@ -89,6 +90,7 @@ fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
     checks.push(agent(context));
     checks.push(ssh_include(context));
     checks.extend(wildcards(context));
+    checks.extend(trust(context));
     checks.extend(shadowed(context));
     checks
 }
@@ -205,6 +207,21 @@ fn ssh_include(context: &Context) -> Check {
             "ssh hosts",
             "`Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include",
         ),
+    }
+}
+
+/// What repositories' files may have beyond their machines; nothing to tell when nobody was ever asked.
+fn trust(context: &Context) -> Option<Check> {
+    match TrustStore::load(&context.layout) {
+        Ok(store) if store.trusted.is_empty() => None,
+        Ok(store) => {
+            let count = store.trusted.len();
+            Some(good(
+                "trust",
+                format!("projects of repositories' files allowed more: {count} (`machine trust list`)"),
+            ))
+        }
+        Err(failure) => Some(bad("trust", format!("{:#}\n{}", failure.error, failure.hints.join("\n")))),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::ProjectName;
 use crate::ui;
-use crate::workspace::{Workspace, add_include};
+use crate::workspace::{Workspace, add_include, trust_own};
 
 /// Options of `init`.
 #[derive(clap::Args, Debug)]
@@ -72,20 +72,26 @@ fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<(
         std::fs::create_dir_all(&folder)
             .map_err(|cause| Failure::operation(format!("failed to make `{}`: {cause}", folder.display())))?;
     }
-    write(context, &folder.join("projects.toml"), &render_repository_starter(&name, origin, &profiles))?;
-    write(context, &folder.join("provision.toml"), &provision)
+    let projects = folder.join("projects.toml");
+    let is_ours = write(context, &projects, &render_repository_starter(&name, origin, &profiles))?;
+    write(context, &folder.join("provision.toml"), &provision)?;
+    if is_ours && trust_own(context, &projects)? {
+        context.ui.say("the project may use your ssh-agent, as that file says; to take it back: `machine trust revoke PATH`");
+    }
+    Ok(())
 }
 
-fn write(context: &Context, path: &Path, text: &str) -> Result<()> {
+/// Writes a file that is not there, and says whether it did.
+fn write(context: &Context, path: &Path, text: &str) -> Result<bool> {
     if path.exists() {
         context.ui.say(&format!("`{}` is there and stays as it is", path.display()));
-        return Ok(());
+        return Ok(false);
     }
     if context.options.dry_run {
         ui::answer(&format!("# would write `{}`:\n{text}", path.display()));
-        return Ok(());
+        return Ok(false);
     }
     disk::write_atomic(path, text.as_bytes(), 0o644)?;
     context.ui.say(&format!("wrote `{}`", path.display()));
-    Ok(())
+    Ok(true)
 }

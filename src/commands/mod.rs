@@ -22,6 +22,7 @@ pub mod rebuild;
 pub mod run;
 pub mod sleep;
 pub mod ssh;
+pub mod trust;
 pub mod uninstall;
 pub mod up;
 

@@ -12,7 +12,7 @@ use crate::record::MachineRecord;
 use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{
-    PortRow, Workspace, agree_to_ports, close_opened, declare_ports, look_at_ports, open_ports,
+    PortRow, Workspace, agree_to_ports, close_opened, declare_ports, look_at_ports, open_ports, require_trust,
 };
 
 /// Options of `ports`.
@@ -64,7 +64,10 @@ struct Ports {
 /// Lists, adds, removes or opens.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
-    let project = workspace.choose(context, args.project.as_deref())?;
+    let project = workspace.choose_own(context, args.project.as_deref())?;
+    if args.action.is_some() || !args.open.is_empty() {
+        require_trust(context, &project)?;
+    }
     match &args.action {
         Some(Action::Add(add)) => add_ports(context, &workspace, &project, &add.ports)?,
         Some(Action::Remove(remove)) => remove_ports(context, &workspace, &project, &remove.ports)?,

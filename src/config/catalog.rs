@@ -14,7 +14,7 @@ use super::syntax::parse;
 use super::walk::{Table, Walk};
 use super::{ConfigFolder, Project, problem};
 use crate::failure::Result;
-use crate::model::{Host, ProjectName, Repository};
+use crate::model::{Ask, Caps, Host, ProjectName, Repository};
 
 const DEFAULTS: &str = "defaults";
 
@@ -48,19 +48,20 @@ impl Catalog {
 ///
 /// # Errors
 ///
-/// One report with everything that is wrong in all files; `NotTrusted` when nothing is but a repository's file naming
-/// another host.
+/// One report with everything that is wrong in all files; `NotTrusted` when nothing is but a repository's file saying what
+/// is the user's to say.
 pub fn load_catalog(
     user: &ConfigFolder,
     of_repository: Option<(&ConfigFolder, &Repository)>,
     host: &Host,
+    caps: Caps,
 ) -> Result<Catalog> {
     // A repository's projects first, so that what the user's own file says about them lies above.
     let folders = of_repository.map(|(folder, repository)| (folder, Some(repository)));
     let mut sources = Vec::new();
     for (folder, repository) in folders.into_iter().chain([(user, None)]) {
         let source = read_toml(folder, &folder.projects())?;
-        sources.extend(source.map(|source| (folder, Judge { host, repository }, source)));
+        sources.extend(source.map(|source| (folder, Judge { host, repository, caps }, source)));
     }
     let mut files: Vec<_> =
         sources.iter().map(|(folder, judge, source)| ProjectsFile::read(folder, source, *judge)).collect();
@@ -146,7 +147,7 @@ fn join(files: &mut [ProjectsFile<'_>]) -> Catalog {
     }
     let finish = |(name, Found { file, draft, .. }): (ProjectName, Found)| {
         let file = &files[file];
-        let project = draft.finish(name.clone(), file.walk.source.path.clone(), file.judge);
+        let project = draft.finish(name.clone(), file.walk.source, file.judge);
         (name, project)
     };
     Catalog { projects: found.into_iter().map(finish).collect() }
@@ -164,7 +165,10 @@ fn join_same(files: &mut [ProjectsFile<'_>], name: &ProjectName, earlier: Found,
     let folder = files[earlier.file].folder;
     files[later.file].check_profiles(&later.draft, folder);
     if later.draft.repos.is_none() {
-        return Found { draft: earlier.draft.overlaid(later.draft), ..earlier };
+        let gift = describe_gift(name, &later.draft, files[later.file].walk.source);
+        let mut draft = earlier.draft.overlaid(later.draft);
+        draft.asks.extend(gift);
+        return Found { draft, ..earlier };
     }
     let first = files[earlier.file].walk.source;
     let (line, column) = first.position(earlier.span.start);
@@ -173,6 +177,13 @@ fn join_same(files: &mut [ProjectsFile<'_>], name: &ProjectName, earlier: Found,
         .add(later.span, format!("the project `{name}` is also in {}:{line}:{column}", first.path.display()));
     problems.hint("rename one of them, or leave `repos` out of yours: then it adds to the repository's");
     earlier
+}
+
+/// A name is all that ties a user's table to a repository's, and any repository can choose that name.
+fn describe_gift(name: &ProjectName, draft: &Draft, source: &Source) -> Option<Ask> {
+    let keys = draft.gifts().iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    let what = format!("your own table `[{name}]` in `{}` gives it {keys}", source.path.display());
+    (!keys.is_empty()).then_some(Ask { key: "overlay", what })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ fn faults(text: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "user/projects.toml", text);
     let folder = ConfigFolder { dir: dir.path().join("user"), in_repository: false };
-    report(&load_catalog(&folder, None, &host()).unwrap_err(), dir.path())
+    report(&load_catalog(&folder, None, &host(), Caps::default()).unwrap_err(), dir.path())
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Folders {
         let origin = origin.map(|url| url.parse().unwrap());
         let repository = Repository { root: self.dir.path().join("blog"), origin };
         let found = self.repository.as_ref().map(|folder| (folder, &repository));
-        load_catalog(&self.user, found, host)
+        load_catalog(&self.user, found, host, Caps::default())
     }
 
     fn report(&self) -> String {
@@ -61,7 +61,7 @@ fn name(text: &str) -> ProjectName {
 #[test]
 fn no_file_is_an_empty_catalog() {
     let folder = ConfigFolder { dir: PathBuf::from("/no/such"), in_repository: false };
-    assert_eq!(load_catalog(&folder, None, &host()).unwrap(), Catalog::default());
+    assert_eq!(load_catalog(&folder, None, &host(), Caps::default()).unwrap(), Catalog::default());
 }
 
 #[test]
@@ -142,47 +142,80 @@ fn every_key_is_read() {
 
 #[test]
 fn a_repositorys_file_is_its_own_remote() {
-    let folders = Folders::new(Some("[blog]\nrepos = [\".\", \"https://GITHUB.com/you/theme\"]\n"), "");
+    let folders = Folders::new(Some("[blog]\nrepos = [\".\"]\n"), "");
     let catalog = folders.load().unwrap();
     let blog = catalog.get(&name("blog")).unwrap();
-    assert!(blog.repository.is_some());
+    assert!(blog.repository.is_some() && blog.asks.is_empty() && !blog.forward_agent);
     assert_eq!(blog.repos[0].url.as_str(), "git@github.com:you/blog.git");
     let without = folders.load_with(None, &host()).unwrap_err();
     assert_eq!(without.kind, Kind::Usage);
     assert_snapshot!(report(&without, folders.dir.path()), @r#"
     error: DIR/blog/.machine/projects.toml:2:10: repos[0]: `.` is the repository's remote `origin`, and it has none that can be used
-      2 | repos = [".", "https://GITHUB.com/you/theme"]
+      2 | repos = ["."]
         |          ^^^
-    error: DIR/blog/.machine/projects.toml:2:15: repos[1]: a repository's file may only name repositories on its own host; it has no remote `origin` of its own
-      2 | repos = [".", "https://GITHUB.com/you/theme"]
-        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     hint: give it one: `git remote add origin git@github.com:you/blog.git`
-    hint: repositories elsewhere belong in a project of your own projects.toml
     hint: edit `DIR/blog/.machine/projects.toml`
     "#);
 }
 
+/// What a repository's projects.toml asks for, a line each.
+fn asks(repository: &str, user: &str) -> String {
+    let folders = Folders::new(Some(repository), user);
+    put(&folders.dir.path().join("blog/.machine"), "profiles/own/profile.toml", "");
+    let catalog = folders.load().unwrap();
+    let asks = &catalog.get(&name("blog")).unwrap().asks;
+    let lines: Vec<String> = asks.iter().map(|ask| format!("{}: {}", ask.key, ask.what)).collect();
+    lines.join("\n").replace(&folders.dir.path().display().to_string(), "DIR")
+}
+
 #[test]
-fn a_repositorys_file_names_no_other_host() {
-    let folders = Folders::new(Some("[blog]\nrepos = [\".\", \"git@evil.example:you/x.git\"]\n"), "");
+fn a_repositorys_file_asks_for_what_reaches_further() {
+    assert_snapshot!(asks(
+        "[defaults]\nforward_agent = true\n[blog]\nrepos = [\".\", { url = \"https://GITHUB.com/you/blog\", dir = \"x\" }, \
+         \"git@github.com:you/theme.git\"]\nprofiles = [\"own\", \"rust\"]\ncpus = 8\nmemory = \"12GiB\"\n\
+         disk = \"200GiB\"\nimage = \"ubuntu-24.04\"\n",
+        ""
+    ), @"
+    forward_agent: clones and sessions may use your ssh-agent
+    repos: `git@github.com:you/theme.git` is cloned, with what your ssh-agent may read
+    profiles: the profile `own` is the repository's own, not one of `machine`
+    cpus: 8 processors are more than the 4 of your caps
+    memory: 12 GiB are more than the 8 GiB of your caps
+    disk: 200 GiB are more than the 100 GiB of your caps
+    image: the machine is made from the image `ubuntu-24.04`
+    ");
+    let small = "[blog]\nrepos = [\".\"]\nprofiles = [\"rust\"]\ncpus = 4\nmemory = \"8GiB\"\ndisk = \"100GiB\"\n\
+                 shell = \"fish\"\nenv = { A = \"1\" }\nsetup = false\nforward_agent = false\n";
+    assert_eq!(asks(small, ""), "");
+}
+
+#[test]
+fn the_users_table_answers_and_gives() {
+    let repository = "[blog]\ncpus = 8\nforward_agent = true\n";
+    assert_snapshot!(asks(repository, "[blog]\ncpus = 1\nforward_agent = false\nenv = { A = \"1\" }\n"), @"overlay: your own table `[blog]` in `DIR/user/projects.toml` gives it `forward_agent`, `env`");
+    assert_eq!(asks("[blog]\ncpus = 8\n", "[blog]\ncpus = 8\nprofiles = []\n"), "");
+}
+
+#[test]
+fn a_repositorys_file_says_nothing_that_is_the_users_to_say() {
+    let folders = Folders::new(
+        Some(
+            "[blog]\nkeys = []\n[blog.secrets]\nA = \"op://x/y/z\"\n[shop.image.amd64]\nlocation = \"/srv/x\"\n",
+        ),
+        "",
+    );
     assert_eq!(folders.load().unwrap_err().kind, Kind::NotTrusted);
-    assert_snapshot!(folders.report(), @r#"
-    error: DIR/blog/.machine/projects.toml:2:15: repos[1]: a repository's file may only name repositories on its own host; its own is on `github.com`
-      2 | repos = [".", "git@evil.example:you/x.git"]
-        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    hint: repositories elsewhere belong in a project of your own projects.toml
-    hint: edit `DIR/blog/.machine/projects.toml`
-    "#);
-}
-
-#[test]
-fn a_repositorys_file_names_no_image_location() {
-    let folders = Folders::new(Some("[blog.image.amd64]\nlocation = \"/srv/x\"\n"), "");
-    assert_eq!(folders.load().unwrap_err().kind, Kind::Usage);
     assert_snapshot!(folders.report(), @"
-    error: DIR/blog/.machine/projects.toml:1:7: image: an image's location is yours to give: it belongs in your own projects.toml
-      1 | [blog.image.amd64]
+    error: DIR/blog/.machine/projects.toml:2:1: `keys` is not a repository's to give: it belongs in your own projects.toml
+      2 | keys = []
+        | ^^^^
+    error: DIR/blog/.machine/projects.toml:3:7: `secrets` is not a repository's to give: it belongs in your own projects.toml
+      3 | [blog.secrets]
+        |       ^^^^^^^
+    error: DIR/blog/.machine/projects.toml:5:7: image: an image's location is not a repository's to give: it belongs in your own projects.toml
+      5 | [shop.image.amd64]
         |       ^^^^^
+    hint: a table of the same name without `repos` in your own projects.toml lies over the repository's
     hint: edit `DIR/blog/.machine/projects.toml`
     ");
 }
@@ -249,7 +282,8 @@ proptest! {
             let source = Source { label: "projects.toml".into(), path: PathBuf::new(), text: text.clone() };
             let folder = ConfigFolder { dir: PathBuf::from("/no/such"), in_repository };
             let repository = Repository { root: PathBuf::new(), origin: None };
-            let judge = Judge { host: &host(), repository: in_repository.then_some(&repository) };
+            let repository = in_repository.then_some(&repository);
+            let judge = Judge { host: &host(), repository, caps: Caps::default() };
             let file = ProjectsFile::read(&folder, &source, judge);
             let mut files = [file];
             join(&mut files);
@@ -262,17 +296,18 @@ proptest! {
 fn a_repositorys_file_opens_nothing() {
     let own = "host_access = true\nlan_access = true\nallow = [\"gitlab.corp:22\"]\n";
     let folders = Folders::new(Some(&format!("[blog]\nrepos = [\".\"]\n{own}")), "");
-    assert_eq!(folders.load().unwrap_err().kind, Kind::Usage);
+    assert_eq!(folders.load().unwrap_err().kind, Kind::NotTrusted);
     assert_snapshot!(folders.report(), @r#"
-    error: DIR/blog/.machine/projects.toml:3:15: host_access: what a machine may reach is yours to say: it belongs in your own projects.toml
+    error: DIR/blog/.machine/projects.toml:3:1: `host_access` is not a repository's to give: it belongs in your own projects.toml
       3 | host_access = true
-        |               ^^^^
-    error: DIR/blog/.machine/projects.toml:4:14: lan_access: what a machine may reach is yours to say: it belongs in your own projects.toml
+        | ^^^^^^^^^^^
+    error: DIR/blog/.machine/projects.toml:4:1: `lan_access` is not a repository's to give: it belongs in your own projects.toml
       4 | lan_access = true
-        |              ^^^^
-    error: DIR/blog/.machine/projects.toml:5:9: allow: what a machine may reach is yours to say: it belongs in your own projects.toml
+        | ^^^^^^^^^^
+    error: DIR/blog/.machine/projects.toml:5:1: `allow` is not a repository's to give: it belongs in your own projects.toml
       5 | allow = ["gitlab.corp:22"]
-        |         ^^^^^^^^^^^^^^^^^^
+        | ^^^^^
+    hint: a table of the same name without `repos` in your own projects.toml lies over the repository's
     hint: edit `DIR/blog/.machine/projects.toml`
     "#);
     let folders = Folders::new(Some("[blog]\nrepos = [\".\"]\n"), &format!("[blog]\n{own}"));

@@ -18,11 +18,11 @@ use super::syntax::parse;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Accelerator, Computer, ConfigFolder, GitSettings, ImageSource};
 use crate::failure::Result;
-use crate::model::{Arch, ImageName, shown};
+use crate::model::{Arch, Caps, ImageName, shown};
 
 const COMPUTER: Schema = Schema {
     what: "config.toml",
-    keys: &["ca_certs", "accelerator", "git", "images", "lima", "memory_budget"],
+    keys: &["ca_certs", "accelerator", "caps", "git", "images", "lima", "memory_budget"],
     later: &["editor", "idle", "network"],
     elsewhere: &[
         ("cpus", "projects.toml, below `[defaults]`"),
@@ -35,6 +35,8 @@ const GIT: Schema =
     Schema { what: "`[git]`", keys: &["name", "email", "signing_key"], later: &[], elsewhere: &[] };
 const LIMA: Schema =
     Schema { what: "`[lima]`", keys: &["accept_unknown_version"], later: &[], elsewhere: &[] };
+const CAPS: Schema =
+    Schema { what: "`[caps]`", keys: &["cpus", "memory", "disk"], later: &[], elsewhere: &[] };
 const ARCHITECTURES: Schema =
     Schema { what: "an image", keys: &["amd64", "arm64"], later: &[], elsewhere: &[] };
 
@@ -58,6 +60,7 @@ fn read_key(computer: &mut Computer, key: &str, value: &Value<'_>, home: &Path, 
     match key {
         "ca_certs" => computer.ca_certs = read_ca_certs(value, home, walk),
         "accelerator" => computer.accelerator = read_accelerator(value, walk).unwrap_or_default(),
+        "caps" => computer.caps = read_caps(value, walk).unwrap_or_default(),
         "git" => computer.git = read_git(value, walk).unwrap_or_default(),
         "images" => computer.images = read_images(value, walk),
         "memory_budget" => computer.memory_budget = value.parse("a size such as `12GiB`", walk),
@@ -77,6 +80,23 @@ fn read_accelerator(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Accelerato
             None
         }
     }
+}
+
+/// More than the computer has is no mistake: such a cap caps nothing.
+fn read_caps(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Caps> {
+    let table = value.table("a table with `cpus`, `memory` or `disk`", walk)?;
+    table.check_keys(&CAPS, walk);
+    let cpus = table.get("cpus").and_then(|value| {
+        let number = value.integer("a whole number", walk)?;
+        let cpus = u32::try_from(number).ok().filter(|cpus| *cpus > 0);
+        if cpus.is_none() {
+            value.fault(&format!("expected at least 1, got `{number}`"), walk);
+        }
+        cpus
+    });
+    let memory = table.get("memory").and_then(|value| value.parse("a size such as `4GiB`", walk));
+    let disk = table.get("disk").and_then(|value| value.parse("a size such as `40GiB`", walk));
+    Some(Caps { cpus, memory, disk })
 }
 
 fn read_lima(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<bool> {

@@ -27,7 +27,9 @@ pub(super) fn read_image(value: &Value<'_>, in_repository: bool, walk: &mut Walk
         return value.parse(EXPECTED, walk).map(Image::Named);
     }
     if in_repository {
-        value.fault("an image's location is yours to give: it belongs in your own projects.toml", walk);
+        let sentence =
+            "an image's location is not a repository's to give: it belongs in your own projects.toml";
+        walk.problems.add_untrusted(value.span.clone(), format!("{}: {sentence}", shown(&value.name)));
         return None;
     }
     let table = value.table(EXPECTED, walk)?;

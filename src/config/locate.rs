@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
 
+/// What the root of a work tree has that is not git's.
+const OTHER_ROOTS: [&str; 3] = [".hg", ".jj", ".svn"];
 const PROJECTS: &str = "projects.toml";
 
 /// A folder with `projects.toml` and what belongs to it.
@@ -92,13 +94,14 @@ fn user_dir(lookup: &Lookup<'_>) -> Result<PathBuf> {
     Ok(base.map_or_else(|| lookup.home.join(".config"), Path::to_owned).join("machine"))
 }
 
-/// The nearest folder upwards that has `.git` (a folder, or a file in worktrees and submodules); never above the home.
+/// The nearest folder upwards that has `.git` (a folder, or a file in worktrees and submodules); never above the home, nor
+/// above the root of what another system keeps.
 pub fn repository_root(cwd: &Path, home: &Path) -> Option<PathBuf> {
     for dir in cwd.ancestors() {
         if dir.join(".git").exists() {
             return Some(dir.to_owned());
         }
-        if is_same(dir, home) {
+        if is_same(dir, home) || OTHER_ROOTS.iter().any(|name| dir.join(name).exists()) {
             return None;
         }
     }
@@ -106,7 +109,7 @@ pub fn repository_root(cwd: &Path, home: &Path) -> Option<PathBuf> {
 }
 
 /// The nearest folder from the current one up to the root that has a projects.toml, `.machine/` before beside.
-fn find_folder(cwd: &Path, root: &Path) -> Option<PathBuf> {
+pub fn find_folder(cwd: &Path, root: &Path) -> Option<PathBuf> {
     for dir in cwd.ancestors() {
         let candidates = [dir.join(".machine"), dir.to_owned()];
         // A dangling link counts as found, so that it is refused and not passed over.
@@ -166,6 +169,7 @@ mod tests {
             "home/code/blog/sub/projects.toml",
             "home/code/bare/.git",
             "home/plain/projects.toml",
+            "home/code/blog/hg/.hg/store",
         ]);
         let blog = Some(folder("home/code/blog"));
         assert_eq!(home.locate("home/code/blog"), (Some(folder("home/code/blog/.machine")), blog.clone()));
@@ -176,6 +180,7 @@ mod tests {
         assert_eq!(home.locate("home/code/blog/sub/deep"), (Some(folder("home/code/blog/sub")), blog));
         assert_eq!(home.locate("home/code/bare/x"), (None, Some(folder("home/code/bare"))));
         assert_eq!(home.locate("home/plain"), (None, None));
+        assert_eq!(home.locate("home/code/blog/hg/x"), (None, None));
         assert_eq!(home.locate("home"), (None, None));
     }
 

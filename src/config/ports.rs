@@ -2,24 +2,13 @@
 //!
 //! Enters: the value of `ports`. Leaves: forwards, each port of the host and of the guest once. Must not know who listens.
 
-use super::project::Judge;
 use super::walk::{Value, Walk};
 use crate::model::PortForward;
 
 const EXPECTED: &str = "a port such as `3000`, or `\"8080:80\"` for HOST:GUEST";
 
 /// Reads `ports`; `None` when that is no list.
-pub(super) fn read_ports(
-    value: &Value<'_>,
-    judge: Judge<'_>,
-    walk: &mut Walk<'_>,
-) -> Option<Vec<PortForward>> {
-    if judge.repository.is_some() {
-        let sentence = "ports: a repository's file may not open ports of your computer";
-        walk.problems.add_untrusted(value.key_span.clone(), sentence);
-        walk.problems
-            .hint("they belong in a table of the project's name, without `repos`, in your own projects.toml");
-    }
+pub(super) fn read_ports(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Vec<PortForward>> {
     let mut found: Vec<(PortForward, Value<'_>)> = Vec::new();
     for item in value.items("a list of ports such as `[3000, \"8080:80\"]`", walk)? {
         let Some(port) = read_port(&item, walk) else { continue };

@@ -6,14 +6,18 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::access::{read_allow, read_opening};
+use super::access::read_allow;
 use super::image::read_image;
+use super::normal::normalise;
 use super::ports::read_ports;
 use super::repos::read_repos;
+use super::source::Source;
+use super::standing;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
 use crate::model::{
-    Access, ByteSize, Door, EnvName, Host, PortForward, ProfileName, ProjectName, Repository, shown,
+    Access, Ask, ByteSize, Caps, Door, EnvName, Host, PortForward, ProfileName, ProjectName, Repository,
+    shown,
 };
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
@@ -67,6 +71,8 @@ pub(super) struct Judge<'a> {
     pub host: &'a Host,
     /// The repository that the file was found in; `None` for the user's own file.
     pub repository: Option<&'a Repository>,
+    /// What a repository's file gets without asking.
+    pub caps: Caps,
 }
 
 /// The keys that a table has.
@@ -75,29 +81,52 @@ pub(super) struct Draft {
     pub repos: Option<Vec<Repo>>,
     /// Each with the place where it is named, since whether it exists is judged later.
     pub profiles: Option<Vec<(ProfileName, Range<usize>)>>,
-    cpus: Option<u32>,
-    memory: Option<ByteSize>,
-    disk: Option<ByteSize>,
+    pub cpus: Option<u32>,
+    pub memory: Option<ByteSize>,
+    pub disk: Option<ByteSize>,
     shell: Option<Shell>,
     env: BTreeMap<EnvName, String>,
-    ports: Option<Vec<PortForward>>,
+    pub ports: Option<Vec<PortForward>>,
     setup: Option<Setup>,
-    forward_agent: Option<bool>,
+    pub forward_agent: Option<bool>,
     host_access: Option<bool>,
     lan_access: Option<bool>,
     allow: Option<Vec<Door>>,
-    image: Option<Image>,
+    pub image: Option<Image>,
+    /// The keys that were written.
+    keys: Vec<String>,
+    /// What a repository's file asks for with them.
+    pub asks: Vec<Ask>,
 }
 
 impl Draft {
     /// Reads a table.
     pub fn read(table: &Table<'_>, judge: Judge<'_>, walk: &mut Walk<'_>) -> Self {
-        table.check_keys(&PROJECT, walk);
+        let in_repository = judge.repository.is_some();
+        if in_repository {
+            standing::refuse(table, walk);
+        }
+        let is_refused = |key: &str| in_repository && standing::is_user_only(key);
+        table.check_keys_but(is_refused, &PROJECT, walk);
         let mut draft = Self::default();
-        for (key, value) in table.entries() {
+        for (key, value) in table.entries().into_iter().filter(|(key, _)| !is_refused(key)) {
             draft.read_key(key, &value, judge, walk);
+            draft.keys.push(key.to_owned());
+        }
+        if in_repository {
+            draft.asks = standing::asks_of(&draft, judge);
         }
         draft
+    }
+
+    /// Whether a key was written.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|written| written == key)
+    }
+
+    /// The keys by which a user's table gives something to the repository's table below it.
+    pub fn gifts(&self) -> Vec<&str> {
+        self.keys.iter().map(String::as_str).filter(|key| standing::is_gift(key)).collect()
     }
 
     fn read_key(&mut self, key: &str, value: &Value<'_>, judge: Judge<'_>, walk: &mut Walk<'_>) {
@@ -109,12 +138,12 @@ impl Draft {
             "disk" => self.disk = read_disk(value, walk),
             "shell" => self.shell = read_shell(value, walk),
             "env" => self.env = read_env(value, walk),
-            "ports" => self.ports = read_ports(value, judge, walk),
+            "ports" => self.ports = read_ports(value, walk),
             "setup" => self.setup = read_setup(value, walk),
             "forward_agent" => self.forward_agent = value.flag(walk),
-            "host_access" => self.host_access = read_opening(value, judge, walk),
-            "lan_access" => self.lan_access = read_opening(value, judge, walk),
-            "allow" => self.allow = read_allow(value, judge, walk),
+            "host_access" => self.host_access = value.flag(walk),
+            "lan_access" => self.lan_access = value.flag(walk),
+            "allow" => self.allow = Some(read_allow(value, walk)),
             "image" => self.image = read_image(value, judge.repository.is_some(), walk),
             _ => {}
         }
@@ -123,6 +152,10 @@ impl Draft {
     /// The draft with another one laid over it; only `env` is joined, every other key is replaced.
     pub fn overlaid(mut self, over: Self) -> Self {
         self.env.extend(over.env);
+        // What is replaced asks for nothing any more.
+        self.asks.retain(|ask| !over.keys.iter().any(|key| key == ask.key));
+        self.asks.extend(over.asks);
+        self.keys.extend(over.keys);
         Self {
             repos: over.repos.or(self.repos),
             profiles: over.profiles.or(self.profiles),
@@ -138,14 +171,19 @@ impl Draft {
             lan_access: over.lan_access.or(self.lan_access),
             allow: over.allow.or(self.allow),
             image: over.image.or(self.image),
+            keys: self.keys,
+            asks: self.asks,
         }
     }
 
     /// The project with the defaults for what was not written.
-    pub fn finish(self, name: ProjectName, file: std::path::PathBuf, judge: Judge<'_>) -> Project {
+    pub fn finish(self, name: ProjectName, source: &Source, judge: Judge<'_>) -> Project {
+        let lines = judge.repository.map(|_| normalise(&source.label, &source.text));
         Project {
             name,
-            file,
+            file: source.path.clone(),
+            lines: lines.unwrap_or_default(),
+            asks: self.asks,
             repository: judge.repository.cloned(),
             repos: self.repos.unwrap_or_default(),
             profiles: self.profiles.unwrap_or_default().into_iter().map(|(name, _)| name).collect(),
@@ -156,7 +194,7 @@ impl Draft {
             env: self.env,
             ports: self.ports.unwrap_or_default(),
             setup: self.setup.unwrap_or_default(),
-            forward_agent: self.forward_agent.unwrap_or(true),
+            forward_agent: self.forward_agent.unwrap_or(judge.repository.is_none()),
             access: Access {
                 host: self.host_access.unwrap_or_default(),
                 lan: self.lan_access.unwrap_or_default(),

@@ -4,9 +4,11 @@
 
 use super::beside::Beside;
 use super::image::read_image;
+use super::normal::normalise;
 use super::problem::{Problems, check};
 use super::profile::{PROVISION, read_keys};
 use super::source::read_toml;
+use super::standing::asks_of_provision;
 use super::syntax::parse;
 use super::walk::{Table, Walk};
 use super::{ConfigFolder, Profile, Provision};
@@ -30,6 +32,10 @@ fn read_provision(provision: &mut Provision, table: &Table<'_>, folder: &ConfigF
     read_keys(&mut profile, table, &Beside::Folder { dir: &folder.dir, folder }, walk);
     provision.profile = profile;
     provision.image = table.get("image").and_then(|value| read_image(&value, folder.in_repository, walk));
+    if folder.in_repository {
+        provision.asks = asks_of_provision(provision);
+        provision.lines = normalise(&walk.source.label, &walk.source.text);
+    }
     let base = table.get("base").and_then(|value| value.flag(walk));
     provision.without_base = base == Some(false);
 }

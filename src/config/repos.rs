@@ -1,11 +1,11 @@
-//! The key `repos`: addresses, folders and branches, and what a repository's own file may name.
+//! The key `repos`: addresses, folders and branches.
 //!
 //! Enters: the value of `repos`. Leaves: the repositories. Must not know whether they exist.
 
 use super::Repo;
 use super::project::Judge;
 use super::walk::{Schema, Table, Value, Walk};
-use crate::model::{RepoUrl, is_folder_name, shown};
+use crate::model::{RepoUrl, is_folder_name};
 
 const EXPECTED: &str = "an address such as `git@github.com:you/blog.git`, or a table with `url`";
 const REPO: Schema =
@@ -62,20 +62,7 @@ fn read_url(value: &Value<'_>, expected: &str, judge: Judge<'_>, walk: &mut Walk
     if value.text(expected, walk)? == "." {
         return read_own(value, judge, walk);
     }
-    let url: RepoUrl = value.parse(expected, walk)?;
-    let Some(repository) = judge.repository else { return Some(url) };
-    let is_trusted = |origin: &RepoUrl| origin.host().eq_ignore_ascii_case(url.host());
-    if !repository.origin.as_ref().is_some_and(is_trusted) {
-        let own = match &repository.origin {
-            Some(origin) => format!("its own is on `{}`", shown(origin.host())),
-            None => "it has no remote `origin` of its own".to_owned(),
-        };
-        let sentence = format!("a repository's file may only name repositories on its own host; {own}");
-        walk.problems.add_untrusted(value.span.clone(), format!("{}: {sentence}", shown(&value.name)));
-        walk.problems.hint("repositories elsewhere belong in a project of your own projects.toml");
-        return None;
-    }
-    Some(url)
+    value.parse(expected, walk)
 }
 
 /// `.` is the repository that the file lies in.

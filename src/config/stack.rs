@@ -39,6 +39,11 @@ pub fn profile_stack(
     Ok(stack.profiles)
 }
 
+/// Whether a profile comes with `machine`.
+pub fn is_bundled(name: &ProfileName) -> bool {
+    Bundled::find(name.as_str()).is_some()
+}
+
 struct Stack<'a> {
     folder: &'a ConfigFolder,
     profiles: Vec<Profile>,

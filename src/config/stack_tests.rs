@@ -9,6 +9,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::config::testing::{host, put, report};
 use crate::config::{load_catalog, load_provision};
+use crate::model::Caps;
 
 /// A user's folder with one project that wants these profiles.
 struct Folder {
@@ -33,7 +34,7 @@ impl Folder {
     }
 
     fn stack(&self, profiles: &[&str]) -> Result<Vec<Profile>> {
-        let mut catalog = load_catalog(&self.folder, None, &host()).unwrap();
+        let mut catalog = load_catalog(&self.folder, None, &host(), Caps::default()).unwrap();
         let (_, mut project) = catalog.projects.pop_first().unwrap();
         project.profiles = profiles.iter().map(|name| name.parse().unwrap()).collect();
         profile_stack(&project, &load_provision(&self.folder)?, &self.folder)
@@ -205,7 +206,7 @@ fn a_repositorys_provision_toml_names_no_image_location() {
     let in_repository = ConfigFolder { in_repository: true, ..folder.folder.clone() };
     assert!(load_provision(&folder.folder).is_ok());
     assert_snapshot!(report(&load_provision(&in_repository).unwrap_err(), folder.dir.path()), @r#"
-    error: provision.toml:1:9: image: an image's location is yours to give: it belongs in your own projects.toml
+    error: provision.toml:1:9: image: an image's location is not a repository's to give: it belongs in your own projects.toml
       1 | image = { amd64 = { location = "/srv/x" } }
         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     hint: edit `DIR/provision.toml`

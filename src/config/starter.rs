@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::bundled::BUNDLED;
-use crate::model::{ImageName, ProfileName, ProjectName, RepoUrl};
+use crate::model::{ImageName, ProfileName, ProjectName, RepoUrl, Transport};
 
 const PROJECTS_HEAD: &str = r#"# The projects of `machine`. Each table is a project and gets a virtual machine of its own.
 #
@@ -127,7 +127,7 @@ pub fn render_repository_starter(name: &ProjectName, origin: &RepoUrl, profiles:
         "# The project of this repository for `machine`: `machine up {name}` gives it a virtual machine of its own.\n\
          # A line that starts with `#` and no space is TOML: take the `#` away to use it.\n\n\
          [{name}]\n\
-         # This repository, {}. Others of the same host can follow.\n\
+         # This repository, {}. Others can follow; whoever uses this file is asked before they are cloned.\n\
          repos = [\".\"]\n",
         origin.short()
     );
@@ -140,10 +140,17 @@ pub fn render_repository_starter(name: &ProjectName, origin: &RepoUrl, profiles:
             names.join(", ")
         );
     }
+    let agent = if origin.transport() == Transport::Ssh { "" } else { "#" };
+    let _ = write!(
+        text,
+        "\n# Whether clones and sessions may use the ssh-agent; whoever uses this file is asked first. Default here: \
+         false.\n{agent}forward_agent = true\n"
+    );
     let is_set = |paragraph: &&str| {
+        let is_written = |key: &str| paragraph.contains(&format!("\n#{key}"));
         // What a repository asks of the computer that it lands on is not its own to say.
-        !["\n#repos", "\n#allow", "\n#ports"].iter().any(|key| paragraph.contains(key))
-            && (profiles.is_empty() || !paragraph.contains("\n#profiles"))
+        !["repos", "allow", "ports", "forward_agent"].iter().any(|key| is_written(key))
+            && (profiles.is_empty() || !is_written("profiles"))
     };
     for paragraph in fill(PROJECT_KEYS).trim_end().split("\n\n").filter(is_set) {
         let _ = write!(text, "\n{paragraph}\n");
@@ -163,7 +170,7 @@ mod tests {
     use super::*;
     use crate::config::testing::{host, put};
     use crate::config::{ConfigFolder, load_catalog, load_provision, profile_stack};
-    use crate::model::Repository;
+    use crate::model::{Caps, Repository};
 
     /// Takes the `#` of every line of TOML away.
     fn uncomment(text: &str) -> String {
@@ -188,9 +195,9 @@ mod tests {
         let repository = Repository { root: dir.path().to_owned(), origin };
         let user = ConfigFolder { dir: dir.path().join("none"), in_repository: false };
         let catalog = if in_repository {
-            load_catalog(&user, Some((&folder, &repository)), &host()).unwrap()
+            load_catalog(&user, Some((&folder, &repository)), &host(), Caps::default()).unwrap()
         } else {
-            load_catalog(&folder, None, &host()).unwrap()
+            load_catalog(&folder, None, &host(), Caps::default()).unwrap()
         };
         let provision = load_provision(&folder).unwrap();
         let projects: Vec<_> = catalog.projects.into_values().collect();

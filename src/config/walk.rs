@@ -90,8 +90,13 @@ impl<'t> Table<'t> {
 
     /// Complains about every key that the schema does not have.
     pub fn check_keys(&self, schema: &Schema, walk: &mut Walk<'_>) {
+        self.check_keys_but(|_| false, schema, walk);
+    }
+
+    /// As [`Self::check_keys`], without those that were judged already.
+    pub fn check_keys_but(&self, is_judged: impl Fn(&str) -> bool, schema: &Schema, walk: &mut Walk<'_>) {
         for (key, value) in self.entries() {
-            if !schema.keys.contains(&key) {
+            if !schema.keys.contains(&key) && !is_judged(key) {
                 let sentence = describe_unknown(schema, key, walk);
                 walk.problems.add(value.key_span, sentence);
             }

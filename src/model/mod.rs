@@ -13,6 +13,7 @@ mod refused;
 mod repo_url;
 mod repository;
 mod size;
+mod trust;
 
 pub use access::{Access, Door, GUEST_NETWORK, Network, Opening, Openings, Place};
 pub use age::MaxAge;
@@ -25,3 +26,4 @@ pub use refused::{Refused, credential_ranges, push_visible, shown};
 pub use repo_url::{RepoUrl, Transport, is_folder_name};
 pub use repository::Repository;
 pub use size::ByteSize;
+pub use trust::{Ask, Caps};

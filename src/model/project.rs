@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{
-    Access, Arch, ByteSize, EnvName, ImageName, MaxAge, PortForward, ProfileName, ProjectName, RepoUrl,
-    Repository,
+    Access, Arch, Ask, ByteSize, Caps, EnvName, ImageName, MaxAge, PortForward, ProfileName, ProjectName,
+    RepoUrl, Repository,
 };
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
@@ -101,12 +101,16 @@ pub struct Project {
     pub ports: Vec<PortForward>,
     /// What runs in a fresh clone.
     pub setup: Setup,
-    /// Whether sessions may use the host's ssh-agent; default true.
+    /// Whether sessions may use the host's ssh-agent; default true, in a repository's file false.
     pub forward_agent: bool,
     /// What of the host's side it may reach; default nothing.
     pub access: Access,
     /// The image, when the project names one.
     pub image: Option<Image>,
+    /// What a repository's file asks for with it.
+    pub asks: Vec<Ask>,
+    /// The whole of that file as sorted lines; empty for the user's own.
+    pub lines: Vec<String>,
 }
 
 /// The disk image a machine starts from.
@@ -230,6 +234,10 @@ pub struct Provision {
     pub image: Option<Image>,
     /// `base = false` leaves the base profile out.
     pub without_base: bool,
+    /// What a repository's file asks for with it.
+    pub asks: Vec<Ask>,
+    /// The whole of that file as sorted lines; empty for the user's own.
+    pub lines: Vec<String>,
 }
 
 /// `~/.config/machine/config.toml`: what belongs to the computer, not to a project.
@@ -245,6 +253,8 @@ pub struct Computer {
     pub images: BTreeMap<(ImageName, Arch), ImageSource>,
     /// How much memory machines may take together (Linux hosts); no limit when `None`.
     pub memory_budget: Option<ByteSize>,
+    /// What a repository's file gets without asking.
+    pub caps: Caps,
     /// Whether a `limactl` that prints `<unknown>` as its version is accepted.
     pub accept_unknown_lima_version: bool,
 }

@@ -157,6 +157,14 @@ fn advice(work: &Work, repo: &Repo, begun: &str) -> String {
         );
     }
     match repo.url.transport() {
+        Transport::Ssh if !work.goal.forward_agent && work.goal.repository.is_some() => {
+            format!(
+                "the ssh-agent is not lent to the project of a repository's file unless you say so: \
+                 `forward_agent = true` in `{}` asks for it; or write it below `[{}]` in your own projects.toml, {again}",
+                work.goal.config_file.display(),
+                work.goal.name
+            )
+        }
         Transport::Ssh if !work.goal.forward_agent => {
             format!(
                 "`forward_agent = false` keeps the agent out of this machine; use an https address, {again}"

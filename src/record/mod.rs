@@ -7,8 +7,10 @@ mod machine;
 mod owner;
 mod project_lock;
 mod sessions;
+mod trust;
 
 pub use journal::Journal;
 pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};
 pub use sessions::{Session, last_used, open_sessions};
+pub use trust::{TrustStore, Trusted, digest_lines};

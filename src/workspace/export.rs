@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::goal::headline;
 use super::remote;
 use super::select::{Workspace, folder_of};
-use crate::config::{load_provision, profile_stack};
+use super::trust::load_stack;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{Stack, Step, Wanted, export, list_steps};
@@ -38,8 +38,7 @@ pub fn build_export(
     note: &dyn Fn(&str),
 ) -> Result<Export> {
     let folder = folder_of(project);
-    let provision = load_provision(&folder)?;
-    let profiles = profile_stack(project, &provision, &folder)?;
+    let (provision, profiles) = load_stack(context, project)?;
     let (image, file) = match (&project.image, provision.image) {
         (Some(image), _) => (image.clone(), project.file.clone()),
         (None, Some(image)) => (image, folder.provision()),

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::doors::{self, Addresses};
-use super::select::{Workspace, folder_of};
+use super::select::Workspace;
+use super::trust::load_stack;
 use super::{git, remote};
 use crate::boxes::{Foundation, Level, disk_class};
-use crate::config::{load_provision, profile_stack};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{Stack, Wanted, list_steps};
@@ -40,9 +40,7 @@ pub fn build_goal(
     box_use: BoxUse,
 ) -> Result<Goal> {
     let LookedUp { git_hosts, addresses } = looked_up;
-    let folder = folder_of(project);
-    let provision = load_provision(&folder)?;
-    let profiles = profile_stack(project, &provision, &folder)?;
+    let (provision, profiles) = load_stack(context, project)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
     let identity = git::identity(context, &workspace.computer.git)?;
     let env = env_of(project);

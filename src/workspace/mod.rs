@@ -16,6 +16,7 @@ mod register;
 mod remote;
 mod select;
 mod session;
+mod trust;
 mod unsaved;
 
 pub use boundary::observe_boundary;
@@ -28,4 +29,5 @@ pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use select::{Workspace, completion_names, completion_profiles, find_record, locate_from, site};
 pub use session::{open_session, reach};
+pub use trust::{questions_at, require_trust, revoke, trust_own};
 pub use unsaved::{Answers, agree_to_lose, delete};

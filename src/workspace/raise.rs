@@ -17,9 +17,15 @@ use crate::ui;
 /// What a project is to be, as far as it can be known without asking ssh.
 ///
 /// # Errors
-/// As [`build_goal`].
+/// As [`build_goal`], and when the machine of that name belongs to another one than this repository's project.
 pub fn goal_of(context: &Context, workspace: &Workspace, project: &Project, box_use: BoxUse) -> Result<Goal> {
     let recorded = MachineRecord::load(&context.layout, project.name.as_str()).ok().flatten();
+    // Whose machine it is comes before what its project asks for.
+    if let (Some(record), Some(repository)) = (&recorded, &project.repository)
+        && !record.is_of(&project.file, Some(repository), &project.repos)
+    {
+        return Err(record.claimed_by(&project.file, Some(repository)));
+    }
     let (git_hosts, last) = recorded.map(|record| (record.git_hosts, record.addresses)).unwrap_or_default();
     let addresses = look_up_doors(&project.access, &last);
     build_goal(context, workspace, project, LookedUp { git_hosts, addresses }, box_use)

@@ -9,7 +9,7 @@ use crate::config::{ConfigFolder, add_project, guess_profiles, load_catalog, ren
 use crate::context::Context;
 use crate::disk;
 use crate::failure::{Context as _, Failure, Result};
-use crate::model::{ProfileName, Project, ProjectName, RepoUrl};
+use crate::model::{Caps, ProfileName, Project, ProjectName, RepoUrl};
 use crate::ssh::ensure_include;
 use crate::ui;
 
@@ -134,7 +134,7 @@ fn preview(context: &Context, file: &Path, name: &ProjectName, text: &str) -> Re
 }
 
 fn read_back(context: &Context, folder: &ConfigFolder, name: &ProjectName) -> Result<Project> {
-    let catalog = load_catalog(folder, None, &context.host)?;
+    let catalog = load_catalog(folder, None, &context.host, Caps::default())?;
     let found = catalog.get(name).cloned();
     found.ok_or_else(|| Failure::operation(format!("`{name}` is not in `{}`", folder.projects().display())))
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 use super::git::repository_at;
 use super::lend::lender;
 use crate::config::{
-    Catalog, ConfigFolder, Located, Lookup, load_catalog, load_computer, locate, profile_names,
+    Catalog, ConfigFolder, Located, Lookup, check_place, load_catalog, load_computer, locate, profile_names,
     repository_root,
 };
 use crate::context::{Context, completion_layout, completion_surroundings};
 use crate::failure::{Failure, Result};
 use crate::lima::launcher::Choice;
-use crate::model::{Accelerator, Computer, Project, ProjectName, RepoUrl, Repository};
+use crate::model::{Accelerator, Caps, Computer, Project, ProjectName, RepoUrl, Repository};
 use crate::plan::Site;
 use crate::record::MachineRecord;
 
@@ -46,10 +46,14 @@ impl Workspace {
     /// Everything that is wrong in the files, at once.
     pub fn load(context: &Context) -> Result<Self> {
         let located = locate_from(context)?;
-        let repository = located.repository_root.as_deref().map(|root| repository_at(context, root));
-        let found = located.repository.as_ref().zip(repository.as_ref());
-        let catalog = load_catalog(&located.user, found, &context.host)?;
         let computer = load_computer(&located.user, &context.layout.home)?;
+        let repository = located.repository_root.as_deref().map(|root| repository_at(context, root));
+        let catalog = match (&located.repository, &repository) {
+            (Some(folder), Some(repository)) => {
+                read_repository(context, &located.user, computer.caps, &folder.dir, repository)?
+            }
+            _ => load_catalog(&located.user, None, &context.host, computer.caps)?,
+        };
         Ok(Self { located, repository, catalog, computer })
     }
 
@@ -89,13 +93,13 @@ impl Workspace {
         record: &MachineRecord,
     ) -> Result<Option<Project>> {
         let Some(dir) = record.config_file.parent().filter(|dir| dir.is_dir()) else { return Ok(None) };
-        let folder = ConfigFolder { dir: dir.to_owned(), in_repository: record.in_repository };
+        let caps = self.computer.caps;
         let catalog = if record.in_repository {
             let Some(root) = repository_root(dir, &context.layout.home) else { return Ok(None) };
-            let repository = repository_at(context, &root);
-            load_catalog(&self.located.user, Some((&folder, &repository)), &context.host)?
+            read_repository(context, &self.located.user, caps, dir, &repository_at(context, &root))?
         } else {
-            load_catalog(&folder, None, &context.host)?
+            let folder = ConfigFolder { dir: dir.to_owned(), in_repository: false };
+            load_catalog(&folder, None, &context.host, caps)?
         };
         Ok(catalog.get(name).cloned())
     }
@@ -130,21 +134,31 @@ impl Workspace {
         }
     }
 
+    /// As [`Self::choose`], for what is done to a machine if there is one.
+    ///
+    /// # Errors
+    /// Also when the machine of that name is another project's.
+    pub fn choose_own(&self, context: &Context, name: Option<&str>) -> Result<Project> {
+        let project = self.choose(context, name)?;
+        let record = MachineRecord::load(&context.layout, project.name.as_str())?;
+        let repository = project.repository.as_ref();
+        match record.filter(|record| !record.is_of(&project.file, repository, &project.repos)) {
+            Some(record) => Err(record.claimed_by(&project.file, repository)),
+            None => Ok(project),
+        }
+    }
+
     /// The project meant by an optional name, with its machine.
     ///
     /// # Errors
     /// When there is none yet, or the machine of that name is another project's.
     pub fn choose_machine(&self, context: &Context, name: Option<&str>) -> Result<(Project, MachineRecord)> {
-        let project = self.choose(context, name)?;
+        let project = self.choose_own(context, name)?;
         let record = MachineRecord::load(&context.layout, project.name.as_str())?.ok_or_else(|| {
             Failure::operation(format!("the project `{}` has no machine yet", project.name))
                 .hint(format!("make it: `machine up {}`", project.name))
         })?;
-        let repository = project.repository.as_ref();
-        if record.is_of(&project.file, repository, &project.repos) {
-            return Ok((project, record));
-        }
-        Err(record.claimed_by(&project.file, repository))
+        Ok((project, record))
     }
 
     /// The error for a name that no file has.
@@ -168,6 +182,19 @@ impl Workspace {
         Failure::usage("which project? none is named, and the current folder belongs to none")
             .hint(format!("one of: {}", names.join(", ")))
     }
+}
+
+/// The projects of a repository's folder, the user's own tables over them.
+pub(super) fn read_repository(
+    context: &Context,
+    user: &ConfigFolder,
+    caps: Caps,
+    dir: &Path,
+    repository: &Repository,
+) -> Result<Catalog> {
+    check_place(dir, &repository.root, &context.layout.home)?;
+    let folder = ConfigFolder { dir: dir.to_owned(), in_repository: true };
+    load_catalog(user, Some((&folder, repository)), &context.host, caps)
 }
 
 /// The folder that a project's provision.toml and profiles belong to.
@@ -241,7 +268,8 @@ fn configured_names() -> Option<Vec<String>> {
     Some(
         tables
             .flat_map(|table| table.into_iter().map(|(name, _)| name))
-            .filter(|name| name != "defaults")
+            // Any text can be a key, and a shell prints what it completes.
+            .filter(|name| name != "defaults" && name.parse::<ProjectName>().is_ok())
             .collect(),
     )
 }

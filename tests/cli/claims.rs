@@ -9,7 +9,7 @@ const RECORD: &str = ".local/state/machine/machines/blog/machine.json";
 const NO_BASE: &str = "base = false\n";
 
 /// A git repository below the home folder, with a projects.toml of its own.
-fn repository(world: &World, below: &str, origin: Option<&str>, projects: &str) {
+pub fn repository(world: &World, below: &str, origin: Option<&str>, projects: &str) {
     let folder = world.home(below);
     world.make_folder(&folder);
     let remote = origin.map(|url| vec!["remote", "add", "origin", url]);
@@ -32,14 +32,15 @@ fn with_blog(origin: Option<&str>) -> World {
     world
 }
 
-fn inside(world: &World, below: &str, args: &[&str]) -> Outcome {
+pub fn inside(world: &World, below: &str, args: &[&str]) -> Outcome {
     world.finish(world.machine(args).current_dir(world.home(below)))
 }
 
 /// Every command that could reach the machine `blog` from within a folder is refused, and nothing is touched.
 fn assert_out_of_reach(world: &World, below: &str) {
     let record = world.read(RECORD);
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
+        &["ports"],
         &["up"],
         &["up", "blog", "--yes"],
         &["up", "--dry-run"],

@@ -48,5 +48,6 @@ mod sleep;
 mod sleeper;
 mod ssh_config;
 mod terminal;
+mod trust;
 mod up_again;
 mod world;

@@ -293,15 +293,13 @@ fn a_repositorys_ports_are_the_users_to_open() {
     let world = World::new();
     world.write("blog/.git/HEAD", "ref: refs/heads/main\n");
     world.write("blog/projects.toml", "[blog]\nports = [3000]\n");
-    let mut command = world.machine(&["ports"]);
+    let mut command = world.machine(&["up"]);
     command.current_dir(world.home("blog"));
     assert_snapshot!(world.finish(&mut command), @"
     exit code 5
     --- stderr
-    error: projects.toml:2:1: ports: a repository's file may not open ports of your computer
-      2 | ports = [3000]
-        | ^^^^^
-    hint: they belong in a table of the project's name, without `repos`, in your own projects.toml
-    hint: edit `~/blog/projects.toml`
+    error: `~/blog/projects.toml` asks for more than the machine of the project `blog` of `~/blog`:
+      ports: port 3000 of this computer leads to port 3000 of the guest
+    hint: to allow it, once you have read it: `machine trust ~/blog/projects.toml`
     ");
 }
