@@ -3,6 +3,7 @@
 //!
 //! Each refusal stands beside a success by the same means, so that a broken fixture cannot pass.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -99,7 +100,8 @@ impl Stage {
         let mut command = self.world.command("/usr/bin/ssh-agent");
         command.arg("-D").arg("-a").arg(self.path("agent/socket"));
         self.children.push(command.stdout(Stdio::null()).spawn().expect("ssh-agent"));
-        wait_until("the agent listens", || self.path("agent/socket").exists());
+        // The socket is there a moment before it takes connections.
+        wait_until("the agent listens", || UnixStream::connect(self.path("agent/socket")).is_ok());
         for key in ["work", "other"] {
             give_away(&self.path(key));
             let mut add = self.with_agent("/usr/bin/ssh-add");
@@ -289,7 +291,7 @@ fn after_the_session_nobody_answers() {
     let folder =
         std::fs::read_dir(stage.world.home(".local/share/machine/s")).expect("sockets").flatten().next();
     let socket = folder.expect("one machine").path().join("agent");
-    let answers = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+    let answers = || UnixStream::connect(&socket).is_ok();
     let ready = stage.path("agent/ready");
     let line = format!("touch {0}; while [ -e {0} ]; do sleep 0.1; done", ready.display());
     let session = stage.world.start(&mut stage.ssh_command(&[], &line));

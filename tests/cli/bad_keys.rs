@@ -185,7 +185,8 @@ fn a_project_of_another_file_is_not_taken_over() {
     assert_snapshot!(world.run(&["up", "blog", "--config", "other"]), @"
     exit code 2
     --- stderr
-    error: the machine `blog` belongs to `~/.config/machine/projects.toml`
-    hint: give this project another name, or answer yes: `machine up blog --yes`
+    error: the machine `blog` belongs to `~/.config/machine/projects.toml`, not to `~/other/projects.toml`
+    hint: give this project another name in `~/other/projects.toml`
+    hint: or let the machine follow that file from now on: `machine up blog` asks
     ");
 }
