@@ -53,7 +53,7 @@ fn each_key_has_values_it_refuses() {
         "image = { amd64 = { location = \"/x\", digest = \"md5:0\" } }",
         "memroy = \"4GiB\"",
         "apt = [\"git\"]",
-        "ports = [3000]",
+        "ports = [0]",
         "secrets = { A = \"b\" }",
         "cpus = 2\ncpus = 3",
         "cpus =",
