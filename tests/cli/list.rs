@@ -238,10 +238,12 @@ fn help_lists_the_daily_commands_first() {
       prune        Delete machines that were not used for long, each as `destroy` does
       box          See, fill, empty and carry the cache of boxes that machines start from
       bake         Build the box of a project's stack ahead of its machine; the same as `box bake`
+      trust        Allow a repository's own files what they ask for beyond their machine; list it, take it back
       doctor       Check this computer, and say what to mend
       uninstall    Undo what `machine` added to this computer, and name what stays
 
     Around it:
+      boundary     Show what crosses between this computer and a machine, each channel tried now
       export       Print a project as one file for plain Lima, which needs no `machine`
       lima         Run Lima's own command line on our machines
       completions  Print the completion script of a shell
