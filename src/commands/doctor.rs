@@ -236,7 +236,7 @@ fn wildcards(context: &Context) -> Vec<Check> {
         match keyword.as_str() {
             "host" => applies = words.any(|pattern| pattern == "*" || pattern.starts_with("machine")),
             "match" => applies = words.next() == Some("all"),
-            "sendenv" | "setenv" | "remoteforward" | "localforward" if applies => {
+            "sendenv" | "setenv" | "remoteforward" | "localforward" | "dynamicforward" if applies => {
                 found.push(remark(
                     "ssh config",
                     format!(

@@ -60,7 +60,10 @@ fn doctor_looks_at_everything_it_needs() {
         return;
     }
     let world = World::new();
-    world.write(".ssh/config", "Host *\n  SendEnv LANG TOKEN\nHost other\n  RemoteForward 1 localhost:2\n");
+    world.write(
+        ".ssh/config",
+        "Host *\n  SendEnv LANG TOKEN\n  DynamicForward 1080\nHost other\n  RemoteForward 1 localhost:2\n",
+    );
     let outcome = world.run(&["doctor"]);
     assert_snapshot!(report(&outcome).replace(std::env::consts::ARCH, "ARCH"), @"
     exit code 0
@@ -78,6 +81,7 @@ fn doctor_looks_at_everything_it_needs() {
     · agent        none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned
     · ssh hosts    `Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include
     · ssh config   line 2 of `~/.ssh/config` also counts for `ssh machine-…`: SendEnv LANG TOKEN
+    · ssh config   line 3 of `~/.ssh/config` also counts for `ssh machine-…`: DynamicForward 1080
     ");
     assert_snapshot!(world.effects(), @r"
     limactl --version
