@@ -31,10 +31,15 @@ refused_soon() {
   return 1
 }
 
-# Everything of this user's that listens on the host, TCP and UDP, any address.
+# Everything of this user's that listens on the host by TCP, at any address.
 own_listeners() {
-  awk -v uid="$(id -u)" '($4 == "0A" || $4 == "07") && $8 == uid { print FILENAME, $2 }' \
-    /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | sort -u
+  awk -v uid="$(id -u)" '$4 == "0A" && $8 == uid { print FILENAME, $2 }' /proc/net/tcp /proc/net/tcp6 | sort -u
+}
+
+# The same by UDP, on one port: QEMU has sockets of its own on others, for what the guest sends.
+own_udp() {
+  awk -v uid="$(id -u)" -v port="$(printf ':%04X$' "$1")" '$2 ~ port && $8 == uid { print FILENAME, $2 }' \
+    /proc/net/udp /proc/net/udp6
 }
 
 declared_ports() {
@@ -118,7 +123,7 @@ taken_and_removed_ports() {
 undeclared_listeners() {
   local before address web count=0 udp='import socket,time
 for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")):
-    one = socket.socket(family, socket.SOCK_DGRAM); one.bind((address, 5353)); globals()[address] = one
+    one = socket.socket(family, socket.SOCK_DGRAM); one.bind((address, 9106)); globals()[address] = one
 time.sleep(600)'
   read -r web _ <"$home/ports"
   before=$(own_listeners)
@@ -131,5 +136,7 @@ time.sleep(600)'
   quiet_ssh "sudo systemd-run --quiet --collect --unit=hidden-udp python3 -c '$udp'"
   sleep 8
   same "$(own_listeners)" "$before"
+  same "$(own_udp 9106)" ''
+  quiet_ssh "sudo cat /proc/net/udp /proc/net/udp6" | grep -c ':2392 ' | grep -qx 2
   quiet_ssh "sudo systemctl stop 'hidden-*'"
 }
