@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use crate::commands::boundary;
 use crate::commands::{
     boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, ports, profiles,
-    prune, rebuild, run, sleep, ssh, trust, uninstall, up,
+    prune, rebuild, run, secrets, sleep, ssh, trust, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -81,6 +81,8 @@ pub enum Command {
     Down(down::Args),
     /// Put machines to sleep: no memory, and everything in them goes on when they wake
     Sleep(sleep::Args),
+    /// Fill the guest's memory with the project's secrets anew, empty it, or list names and ages
+    Secrets(secrets::Args),
     /// List every project and machine
     #[command(visible_alias = "ls")]
     List(list::Args),
@@ -125,7 +127,7 @@ pub enum Command {
 
 /// The groups of `--help`, the daily commands first.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Daily", &["up", "ssh", "run", "down", "sleep", "list"]),
+    ("Daily", &["up", "ssh", "run", "down", "sleep", "secrets", "list"]),
     (
         "Projects and this computer",
         &[

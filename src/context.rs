@@ -3,6 +3,7 @@
 //! Enters: the environment, once. Leaves: values that every verb works with. Children get an allow-list of it.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Context as _, Failure, Result};
@@ -29,6 +30,32 @@ const PROGRAM_FOLDERS: [&str; 5] =
     ["/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin", "/usr/local/bin", "/usr/bin", "/bin"];
 /// Proxy settings, for downloads on the host only.
 const PROXIES: [&str; 6] = ["https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY", "no_proxy"];
+
+/// What programs that hold secrets need of the environment: where their stores, agents and windows are. 1Password's
+/// include how it logs in.
+const FOR_SOURCES: [&str; 21] = [
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "GNUPGHOME",
+    "GPG_TTY",
+    "OP_ACCOUNT",
+    "OP_BIOMETRIC_UNLOCK_ENABLED",
+    "OP_CACHE",
+    "OP_CONFIG_DIR",
+    "OP_CONNECT_HOST",
+    "OP_CONNECT_TOKEN",
+    "OP_SERVICE_ACCOUNT_TOKEN",
+    "PASSWORD_STORE_DIR",
+    "PASSWORD_STORE_GPG_OPTS",
+    "SOPS_AGE_KEY_FILE",
+    "SSH_AUTH_SOCK",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_CONFIG_HOME",
+    "XDG_CURRENT_DESKTOP",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+];
 
 /// The options that every verb takes.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +115,25 @@ fn text_variable(name: &str) -> Option<String> {
 
 fn path_variable(name: &str) -> Option<PathBuf> {
     variable(name).map(PathBuf::from)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn variables_like(start: &str) -> Vec<(String, OsString)> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named.filter(|(name, _)| name.starts_with(start)).collect()
+}
+
+/// Variables for the program of a secret's source. A session of 1Password has the account in its variable's name.
+pub fn source_variables(program: &str) -> Vec<(String, OsString)> {
+    let is_op = program == "op";
+    let known = FOR_SOURCES.iter().filter(|name| is_op || !name.starts_with("OP_"));
+    let known = known.filter_map(|name| Some(((*name).to_string(), variable(name)?)));
+    known.chain(if is_op { variables_like("OP_SESSION_") } else { Vec::new() }).collect()
+}
+
+/// The bytes of a variable that is a secret; `None` when it is not set, or empty.
+pub fn secret_variable(name: &str) -> Option<Vec<u8>> {
+    variable(name).map(OsString::into_vec)
 }
 
 impl Context {

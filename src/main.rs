@@ -67,6 +67,7 @@ fn options(cli: &Cli) -> Options {
     let (json, dry_run) = match &cli.command {
         Command::Up(args) => (args.json, args.dry_run),
         Command::List(args) => (args.json, false),
+        Command::Secrets(args) => (args.json, false),
         Command::Doctor(args) => (args.json, false),
         Command::Rebuild(args) => (args.json, args.dry_run),
         Command::Diff(args) => (args.json, false),
@@ -109,6 +110,7 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         Command::Run(args) => commands::run::run(args, context),
         Command::Down(args) => commands::down::run(args, context),
         Command::Sleep(args) => commands::sleep::run(args, context),
+        Command::Secrets(args) => commands::secrets::run(args, context),
         Command::List(args) => commands::list::run(args, context),
         Command::Init(args) => commands::init::run(args, context),
         Command::Ports(args) => commands::ports::run(args, context),

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::failure::{Kind, Result};
 use crate::lima::{Image, Status};
 use crate::model::ProjectName;
-use crate::record::{Journal, MachineRecord, ProjectLock};
+use crate::record::{Filled, Journal, MachineRecord, ProjectLock};
 use crate::ui;
 use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, site};
 
@@ -79,6 +79,8 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
         site.road(&record).close(&context.runner);
         driver.stop(&instance, record.answered)?;
     }
+    // They were in its memory only.
+    Filled::forget(&context.layout, name)?;
     // What it was ready for stays written down: it names a boot that is over, and tells the next one what is new.
     record.held = true;
     record.save(&context.layout)?;

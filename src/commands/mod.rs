@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod prune;
 pub mod rebuild;
 pub mod run;
+pub mod secrets;
 pub mod sleep;
 pub mod ssh;
 pub mod trust;

@@ -14,7 +14,7 @@ use super::syntax::parse;
 use super::walk::{Table, Walk};
 use super::{ConfigFolder, Project, problem};
 use crate::failure::Result;
-use crate::model::{Ask, Caps, Host, ProjectName, Repository};
+use crate::model::{Ask, Caps, Host, ProjectName, Repository, Secrets};
 
 const DEFAULTS: &str = "defaults";
 
@@ -69,6 +69,22 @@ pub fn load_catalog(
     let reports: Vec<_> = files.iter().map(|file| (file.walk.source, &file.walk.problems)).collect();
     problem::check(&reports)?;
     Ok(catalog)
+}
+
+/// Loads the secrets of one project from a user's own file, and judges nothing that other keys name. Those of a
+/// repository's project stand in a table that lies over it, without the defaults of this file.
+///
+/// # Errors
+/// Everything that is wrong in that file, at once.
+pub fn load_secrets(folder: &ConfigFolder, name: &str, is_overlay: bool, host: &Host) -> Result<Secrets> {
+    let Some(source) = read_toml(folder, &folder.projects())? else { return Ok(Secrets::default()) };
+    let mut file =
+        ProjectsFile::read(folder, &source, Judge { host, repository: None, caps: Caps::default() });
+    problem::check(&[(&source, &file.walk.problems)])?;
+    let table = std::mem::take(&mut file.tables).into_iter().find(|(table, ..)| table.as_str() == name);
+    let Some((name, _, draft)) = table else { return Ok(Secrets::default()) };
+    let draft = if is_overlay { draft } else { file.defaults.clone().overlaid(draft) };
+    Ok(draft.finish(name, &source, file.judge).secrets)
 }
 
 /// A projects.toml, read.

@@ -132,16 +132,13 @@ fn keys() {
     error: projects.toml:9:5: env.A: expected a string, got `1`
       9 | A = 1
         |     ^
-    error: projects.toml:10:7: `secrets` is not available in this version
-      10 | [blog.secrets]
-         |       ^^^^^^^
     error: projects.toml:11:2: `[defaults]` cannot have `repos`
       11 | [defaults]
          |  ^^^^^^^^
     error: projects.toml:13:1: unknown key `MEMORY`; did you mean `memory`?
       13 | MEMORY = "1GiB"
          | ^^^^^^
-    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image
+    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image, secrets, git
     hint: edit `DIR/user/projects.toml`
     "#);
 }
@@ -327,7 +324,7 @@ fn credentials_are_never_shown() {
     error: projects.toml:6:42: repos[1]: expected an address such as `git@github.com:you/blog.git`, or a table with `url`, got `5`
       6 | repos = ["https://***@h/x", 5]
         |                             ^
-    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image
+    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image, secrets, git
     hint: edit `DIR/user/projects.toml`
     "#);
 }

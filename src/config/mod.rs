@@ -23,6 +23,7 @@ mod profile_starter;
 mod project;
 mod provision;
 mod repos;
+mod secret;
 mod shelf;
 mod source;
 mod stack;
@@ -34,7 +35,7 @@ mod syntax;
 mod testing;
 mod walk;
 
-pub use catalog::{Catalog, load_catalog};
+pub use catalog::{Catalog, load_catalog, load_secrets};
 pub use computer::load_computer;
 pub use edit::{add_project, set_ports};
 pub use guess::guess_profiles;

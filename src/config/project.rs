@@ -11,13 +11,14 @@ use super::image::read_image;
 use super::normal::normalise;
 use super::ports::read_ports;
 use super::repos::read_repos;
+use super::secret::{read_git, read_secrets};
 use super::source::Source;
 use super::standing;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
 use crate::model::{
-    Access, Ask, ByteSize, Caps, Door, EnvName, Host, PortForward, ProfileName, ProjectName, Repository,
-    shown,
+    Access, Ask, ByteSize, Caps, Door, EnvName, GitToken, Host, PortForward, ProfileName, ProjectName,
+    Repository, SecretSpec, Secrets, shown,
 };
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
@@ -46,8 +47,10 @@ pub(super) const PROJECT: Schema = Schema {
         "lan_access",
         "allow",
         "image",
+        "secrets",
+        "git",
     ],
-    later: &["idle", "isolation", "keep_awake", "keys", "network", "secrets", "token"],
+    later: &["idle", "isolation", "keep_awake", "keys", "network"],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("apt", "provision.toml, or in a profile"),
@@ -55,11 +58,11 @@ pub(super) const PROJECT: Schema = Schema {
         ("ca_certs", "config.toml"),
         ("check", "provision.toml, or in a profile"),
         ("download", "provision.toml, or in a profile"),
-        ("git", "config.toml"),
         ("images", "config.toml"),
         ("npm", "provision.toml, or in a profile"),
         ("path", "provision.toml, or in a profile"),
         ("script", "provision.toml, or in a profile"),
+        ("token", "a project's `git`, such as `[blog.git]`"),
         ("user_script", "provision.toml, or in a profile"),
         ("uv", "provision.toml, or in a profile"),
     ],
@@ -93,6 +96,8 @@ pub(super) struct Draft {
     lan_access: Option<bool>,
     allow: Option<Vec<Door>>,
     pub image: Option<Image>,
+    secrets: BTreeMap<EnvName, SecretSpec>,
+    git: Option<GitToken>,
     /// The keys that were written.
     keys: Vec<String>,
     /// What a repository's file asks for with them.
@@ -116,6 +121,7 @@ impl Draft {
         if in_repository {
             draft.asks = standing::asks_of(&draft, judge);
         }
+        draft.check_exports(table, walk);
         draft
     }
 
@@ -145,13 +151,25 @@ impl Draft {
             "lan_access" => self.lan_access = value.flag(walk),
             "allow" => self.allow = Some(read_allow(value, walk)),
             "image" => self.image = read_image(value, judge.repository.is_some(), walk),
+            "secrets" => self.secrets = read_secrets(value, walk),
+            "git" => self.git = read_git(value, walk),
             _ => {}
         }
     }
 
-    /// The draft with another one laid over it; only `env` is joined, every other key is replaced.
+    /// Complains about a variable that is both open and a secret: sessions would differ in which they see.
+    fn check_exports(&self, table: &Table<'_>, walk: &mut Walk<'_>) {
+        let twice = self.secrets.iter().filter(|(name, spec)| spec.export && self.env.contains_key(name));
+        for (name, _) in twice {
+            let sentence = format!("secrets: `{name}` is exported, and is in `env` as well");
+            walk.problems.add(table.get("secrets").map_or(0..0, |value| value.key_span), sentence);
+        }
+    }
+
+    /// The draft with another one laid over it; `env` and `secrets` are joined, every other key is replaced.
     pub fn overlaid(mut self, over: Self) -> Self {
         self.env.extend(over.env);
+        self.secrets.extend(over.secrets);
         // What is replaced asks for nothing any more.
         self.asks.retain(|ask| !over.keys.iter().any(|key| key == ask.key));
         self.asks.extend(over.asks);
@@ -173,6 +191,8 @@ impl Draft {
             image: over.image.or(self.image),
             keys: self.keys,
             asks: self.asks,
+            secrets: self.secrets,
+            git: over.git.or(self.git),
         }
     }
 
@@ -201,6 +221,7 @@ impl Draft {
                 allow: self.allow.unwrap_or_default(),
             },
             image: self.image,
+            secrets: Secrets { wanted: self.secrets, git: self.git },
         }
     }
 }

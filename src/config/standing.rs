@@ -51,7 +51,7 @@ pub(super) const PROJECT_KEYS: &[(&str, OfProject)] = &[
     ("lan_access", UserOnly),
     ("network", UserOnly),
     ("secrets", UserOnly),
-    ("token", UserOnly),
+    ("git", UserOnly),
 ];
 
 /// Keys that only shape a machine: the user's own table may set them over any repository's. Values of `env` may be secret.

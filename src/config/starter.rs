@@ -59,6 +59,13 @@ const PROJECT_KEYS: &str = r#"# Cloned into ~/code by ssh or https; `machine ssh
 
 # The system: IMAGES. Default: what provision.toml says.
 #image = "debian-13"
+
+# Secrets: where they are kept, never the values. They go into the memory of the machine, as /run/secrets/NAME; with
+# `export = true` also into the environment of every session. Default: none.
+#secrets = { NPM_TOKEN = "op://Dev/npm/token", SENTRY_DSN = { file = "~/.secrets/sentry", export = true } }
+
+# The secret by which git logs in to the hosts of the https repositories above. Default: none.
+#git = { token = "NPM_TOKEN" }
 "#;
 
 const PROVISION: &str = r#"# What every project beside this file gets, after its profiles.
@@ -148,8 +155,8 @@ pub fn render_repository_starter(name: &ProjectName, origin: &RepoUrl, profiles:
     );
     let is_set = |paragraph: &&str| {
         let is_written = |key: &str| paragraph.contains(&format!("\n#{key}"));
-        // What a repository asks of the computer that it lands on is not its own to say.
-        !["repos", "allow", "ports", "forward_agent"].iter().any(|key| is_written(key))
+        // What a repository asks of the computer that it lands on is not its own to say, nor which secrets it gets.
+        !["repos", "allow", "ports", "forward_agent", "secrets", "git"].iter().any(|key| is_written(key))
             && (profiles.is_empty() || !is_written("profiles"))
     };
     for paragraph in fill(PROJECT_KEYS).trim_end().split("\n\n").filter(is_set) {
@@ -248,6 +255,7 @@ mod tests {
             access: crate::model::Access::default(),
             ports: Vec::new(),
             image: None,
+            secrets: crate::model::Secrets::default(),
             ..project
         };
         assert_eq!(plain(full), plain(as_it_is));

@@ -4,7 +4,7 @@
 //! The only facts about the host's owner that ever enter a guest are these.
 
 use super::step::{IDENTITY, Step};
-use crate::model::{GitHost, GitIdentity};
+use crate::model::{GitHost, GitIdentity, GitToken, Repo, Transport};
 
 /// Host keys of the large git hosts, each with its published source.
 const PINNED: &str = include_str!("../../profiles/known_hosts");
@@ -24,10 +24,43 @@ pub const fn pinned_known_hosts() -> &'static str {
     PINNED
 }
 
-/// The step that writes identity and host keys.
-pub fn identity_step(identity: &GitIdentity, hosts: &[GitHost]) -> Step {
+/// A secret that git logs in with, and the addresses that are asked for it, such as `https://github.com`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitLogins(Vec<(String, GitToken)>);
+
+impl GitLogins {
+    /// The log-ins for the hosts of a project's own https repositories; no other host ever sees the token.
+    pub fn of(token: Option<&GitToken>, repos: &[Repo]) -> Self {
+        let mut logins: Vec<(String, GitToken)> = Vec::new();
+        let https = repos.iter().map(|repo| &repo.url).filter(|url| url.transport() == Transport::Https);
+        for (url, token) in https.zip(std::iter::repeat(token)) {
+            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+            let address = format!("https://{}{port}", url.host());
+            if let Some(token) = token.filter(|_| logins.iter().all(|(known, _)| *known != address)) {
+                logins.push((address, token.clone()));
+            }
+        }
+        Self(logins)
+    }
+
+    fn render(&self) -> Vec<String> {
+        let section = |(address, token): &(String, GitToken)| {
+            format!(
+                "[credential {}]\n\thelper = {}\n\tusername = {}",
+                quote(address),
+                quote(&format!("/usr/local/lib/machine/git-credential {}", token.secret)),
+                quote(&token.username)
+            )
+        };
+        self.0.iter().map(section).collect()
+    }
+}
+
+/// The step that writes identity, log-ins and host keys.
+pub fn identity_step(identity: &GitIdentity, logins: &GitLogins, hosts: &[GitHost]) -> Step {
+    let gitconfig = [vec![render_gitconfig(identity)], logins.render()].concat().join("\n");
     let files = vec![
-        ("gitconfig".to_string(), render_gitconfig(identity).into_bytes()),
+        ("gitconfig".to_string(), (gitconfig.trim_end().to_string() + "\n").into_bytes()),
         ("allowed_signers".to_string(), render_signers(identity).into_bytes()),
         ("known_hosts".to_string(), render_known_hosts(hosts).into_bytes()),
         ("ssh.conf".to_string(), render_aliases(hosts).into_bytes()),
@@ -102,6 +135,21 @@ mod tests {
         assert_eq!(render_signers(&identity), "a@b.example namespaces=\"git\" ssh-ed25519 AAAA\n");
         let unsigned = GitIdentity { signing_key: None, ..identity };
         assert!(!render_gitconfig(&unsigned).contains("gpg"));
+    }
+
+    #[test]
+    fn a_token_is_for_the_hosts_of_the_projects_https_repositories_only() {
+        let repo = |url: &str| Repo { url: url.parse().expect("a URL"), dir: "x".into(), branch: None };
+        let repos = [
+            repo("git@github.com:you/a.git"),
+            repo("https://git.corp:8443/you/b.git"),
+            repo("https://git.corp:8443/you/c.git"),
+        ];
+        let token = GitToken { secret: "TOKEN".parse().expect("a name"), username: "me".into() };
+        let logins = GitLogins::of(Some(&token), &repos).render();
+        let expected = "[credential \"https://git.corp:8443\"]\n\thelper = \"/usr/local/lib/machine/git-credential TOKEN\"\n\tusername = \"me\"";
+        assert_eq!(logins, [expected]);
+        assert_eq!(GitLogins::of(None, &repos), GitLogins::default());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! All that happens inside the machine: named steps, repositories, what would be lost.
+//! All that happens inside the machine: named steps, repositories, secrets, what would be lost.
 //!
 //! Enters: profiles and project as values, what the guest answered. Leaves: scripts, and readings of answers.
 //! Runs nothing itself: the scripts go over `ssh`. What a guest says is data, never a path or a command on the host.
@@ -13,6 +13,7 @@ mod probe;
 mod repositories;
 mod rest;
 mod seal;
+mod secrets;
 mod shell;
 mod stack;
 mod step;
@@ -21,11 +22,12 @@ mod steps;
 pub use answer::{Observation, observe_script};
 pub use export::export;
 pub use floor::open_while_building;
-pub use identity::{is_pinned, pinned_known_hosts};
+pub use identity::{GitLogins, is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use probe::{Probed, Question, Target, Tried, probe_script};
 pub use repositories::{clone_script, setup_script};
 pub use rest::{AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, after_wake_line};
 pub use seal::{BootFile, boot_command_line, seal_script};
+pub use secrets::{SecretStatus, SecretValues, clear_secrets_line, fill_secrets_line, secret_status_line};
 pub use stack::{Layer, Stack, Wanted, list_steps, packages_script};
 pub use step::Step;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::environment::Environment;
 use super::floor::floor_step;
-use super::identity::identity_step;
+use super::identity::{GitLogins, identity_step};
 use super::step::Step;
 use super::steps::{apt_body, certificates_step, check_step, guest_step, label, profile_steps, shell_step};
 use crate::model::{Arch, GitHost, GitIdentity, Openings, Profile, Shell};
@@ -34,6 +34,8 @@ pub struct Wanted<'a> {
     pub shell: Shell,
     /// Who commits.
     pub identity: &'a GitIdentity,
+    /// How git logs in to https hosts.
+    pub git_logins: GitLogins,
     /// Git hosts beyond the bundled ones.
     pub git_hosts: &'a [GitHost],
     /// Whether repositories are to be cloned, which takes git.
@@ -93,7 +95,7 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
     let stack = &wanted.stack;
     let mut steps = stack.foundation_with(wanted.openings);
     steps.push(environment(stack, wanted.env.clone()).step());
-    steps.push(identity_step(wanted.identity, wanted.git_hosts));
+    steps.push(identity_step(wanted.identity, &wanted.git_logins, wanted.git_hosts));
     steps.extend(stack.layers().into_iter().flat_map(|layer| layer.steps));
     if wanted.needs_git && !stack.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git"))
     {
@@ -152,7 +154,8 @@ mod tests {
 
     fn wanted(stack: Stack<'_>, needs_git: bool) -> Wanted<'_> {
         let (env, shell) = (BTreeMap::new(), Shell::Bash);
-        Wanted { stack, env, shell, identity: &NOBODY, git_hosts: &[], needs_git, openings: Some(&CLOSED) }
+        let (git_logins, openings) = (GitLogins::default(), Some(&CLOSED));
+        Wanted { stack, env, shell, identity: &NOBODY, git_logins, git_hosts: &[], needs_git, openings }
     }
 
     fn names(steps: &[Step]) -> Vec<&str> {

@@ -12,6 +12,9 @@ use crate::model::{AptRepo, Arch, Download, DownloadTarget, Profile, Script, She
 pub(super) fn guest_step() -> Step {
     let files = [
         ("session.sh", include_str!("../../templates/guest/session.sh")),
+        ("secrets.pl", include_str!("../../templates/guest/secrets.pl")),
+        ("git-credential.sh", include_str!("../../templates/guest/git-credential.sh")),
+        ("direnv.sh", include_str!("../../templates/guest/direnv.sh")),
         ("reclaim.sh", include_str!("../../templates/guest/reclaim.sh")),
         ("machine-reclaim.service", include_str!("../../templates/guest/machine-reclaim.service")),
         ("machine-reclaim.timer", include_str!("../../templates/guest/machine-reclaim.timer")),

@@ -12,6 +12,7 @@ mod project;
 mod refused;
 mod repo_url;
 mod repository;
+mod secret;
 mod size;
 mod trust;
 
@@ -25,5 +26,6 @@ pub use project::*;
 pub use refused::{Refused, credential_ranges, push_visible, shown};
 pub use repo_url::{RepoUrl, Transport, is_folder_name};
 pub use repository::Repository;
+pub use secret::{GitToken, Secret, SecretSource, SecretSpec, Secrets, redact, redact_text};
 pub use size::ByteSize;
 pub use trust::{Ask, Caps};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::{
     Access, Arch, Ask, ByteSize, Caps, EnvName, ImageName, MaxAge, PortForward, ProfileName, ProjectName,
-    RepoUrl, Repository,
+    RepoUrl, Repository, Secrets,
 };
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
@@ -107,6 +107,8 @@ pub struct Project {
     pub access: Access,
     /// The image, when the project names one.
     pub image: Option<Image>,
+    /// Secrets; from the user's own files only.
+    pub secrets: Secrets,
     /// What a repository's file asks for with it.
     pub asks: Vec<Ask>,
     /// The whole of that file as sorted lines; empty for the user's own.

@@ -14,7 +14,9 @@ use super::{BoxUse, Goal, Plan, Purpose, Site, plan};
 use crate::boxes::{CachedBox, FileNote, Found, KernelNote, Level, Manifest, Staging, Store};
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
-use crate::guest::{BootFile, boot_command_line, open_while_building, packages_script, seal_script};
+use crate::guest::{
+    BootFile, SecretValues, boot_command_line, open_while_building, packages_script, seal_script,
+};
 use crate::lima::LocalImage;
 use crate::model::{ByteSize, Setup};
 use crate::process::Cmd;
@@ -166,6 +168,8 @@ fn bake_goal(site: &Site, goal: &Goal, level: &Level, store: &Store) -> Goal {
         ports: Vec::new(),
         forward_agent: false,
         signing_key: None,
+        secrets: None,
+        secret_values: SecretValues::default(),
         levels: below[..parents.min(below.len())].to_vec(),
         bakes: Some(level.clone()),
         ..goal.clone()

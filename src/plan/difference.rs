@@ -159,7 +159,7 @@ fn changed_ports(has: &[PortForward], wants: &[PortForward]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::Stack;
+    use crate::guest::{SecretValues, Stack};
     use crate::model::{Arch, ImageSource, Profile, Setup};
     use crate::plan::BoxUse;
 
@@ -199,6 +199,8 @@ mod tests {
             openings: crate::model::Openings::default(),
             addresses: BTreeMap::new(),
             signing_key: None,
+            secrets: None,
+            secret_values: SecretValues::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::observe::{observe, random_hex};
 use super::provision::provision;
 use super::report::Reporter;
 use super::repositories::repositories;
+use super::secrets::secrets;
 use super::{Confirm, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, ports, write_ssh_hosts};
 use crate::failure::{Failure, Result};
 use crate::guest::{Observation, observe_script};
@@ -195,6 +196,7 @@ impl Work<'_> {
             }
             Step::Seal => seal(self, reporter),
             Step::Capture => capture(self, reporter),
+            Step::Secrets => secrets(self, reporter),
             Step::Repositories => repositories(self, &self.observation, reporter),
             Step::SshHost => self.write_ssh_host(reporter),
             Step::Ports => ports::open(self, reporter),

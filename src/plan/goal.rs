@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::boxes::Level;
 use crate::failure::{Failure, Result};
-use crate::guest::{Layer, Step};
+use crate::guest::{Layer, SecretValues, Step};
 use crate::model::{
     ByteSize, GitHost, ImageSource, Openings, PortForward, ProjectName, Repo, Repository, Setup,
 };
@@ -86,6 +86,10 @@ pub struct Goal {
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     /// The public key that signs commits.
     pub signing_key: Option<String>,
+    /// Digest of where its secrets come from; `None` when it has none.
+    pub secrets: Option<String>,
+    /// Their values, once they have been read.
+    pub secret_values: SecretValues,
 }
 
 impl Goal {
@@ -114,6 +118,7 @@ impl Goal {
         let rest = [
             format!("{:?}", self.setup),
             format!("{} {} {} {}", self.cpus, self.memory, self.disk, self.forward_agent),
+            self.secrets.clone().unwrap_or_default(),
         ];
         for part in stamps.chain(repos).chain(rest) {
             hasher.update(part.as_bytes());

@@ -16,6 +16,7 @@ mod report;
 mod repositories;
 mod rest;
 mod room;
+mod secrets;
 mod show;
 mod site;
 
@@ -30,6 +31,7 @@ pub use names::look_up;
 pub use observe::random_hex;
 pub use ports::Holder;
 pub use report::Reporter;
+pub use secrets::{check_secrets, clear_secrets, fill_secrets, secret_status};
 pub use show::{show, show_box, show_rebuild};
 pub use site::{Connection, Site, write_ssh_hosts};
 
@@ -68,7 +70,18 @@ pub enum Purpose {
     BakeFromBox,
 }
 
-/// What was looked up about a machine, by one `limactl` and no ssh.
+/// How a machine stands with its project's secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretsState {
+    /// It is to have none, and has none.
+    None,
+    /// It has them.
+    There,
+    /// It is to be filled, or cleared.
+    Due,
+}
+
+/// What was looked up about a machine, by one `limactl`; ssh is only asked about secrets, over a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// What it is for.
@@ -79,6 +92,8 @@ pub struct Observed {
     pub is_ready: bool,
     /// Whether the instance's lima.yaml is the one that would be rendered now; in a running one, but for its ports.
     pub yaml_is_current: bool,
+    /// Its project's secrets.
+    pub secrets: SecretsState,
     /// Its declared ports.
     pub ports: Ports,
 }
@@ -132,6 +147,8 @@ pub enum Step {
     Seal,
     /// Stop it, and make its disk the box.
     Capture,
+    /// Put the project's secrets into the guest, which setups may need.
+    Secrets,
     /// Clone what is not there, and set it up.
     Repositories,
     /// Write the `Host` block.
@@ -150,7 +167,7 @@ pub struct Plan(pub Vec<Step>);
 pub fn plan(observed: Observed) -> Plan {
     use Step::{
         Capture, Connect, Create, Discard, Image, Ports as OpenPorts, Provision, Repair, Repositories,
-        Resize, Seal, SshHost, Start, TellResize, Wake,
+        Resize, Seal, Secrets, SshHost, Start, TellResize, Wake,
     };
     let source = match observed.purpose {
         Purpose::FromImage | Purpose::BakeFromImage => Image,
@@ -158,8 +175,9 @@ pub fn plan(observed: Observed) -> Plan {
     };
     let bakes = matches!(observed.purpose, Purpose::BakeFromImage | Purpose::BakeFromBox);
     if observed.is_ready && observed.presence == Presence::Running && !bakes {
-        let unsettled = observed.ports == Ports::Unsettled;
-        return Plan(if unsettled { vec![OpenPorts] } else { Vec::new() });
+        let secrets = (observed.secrets == SecretsState::Due).then_some(Secrets);
+        let ports = (observed.ports == Ports::Unsettled).then_some(OpenPorts);
+        return Plan(secrets.into_iter().chain(ports).collect());
     }
     let mut steps = match observed.presence {
         Presence::Absent => vec![source, Create, Start],
@@ -175,7 +193,11 @@ pub fn plan(observed: Observed) -> Plan {
         steps.extend([Provision, Seal, Capture]);
         return Plan(steps);
     }
-    steps.extend([Provision, Repositories, SshHost]);
+    steps.push(Provision);
+    if observed.secrets != SecretsState::None {
+        steps.push(Secrets);
+    }
+    steps.extend([Repositories, SshHost]);
     if observed.ports != Ports::None {
         steps.push(OpenPorts);
     }
@@ -201,6 +223,7 @@ impl fmt::Display for Step {
             Self::Provision => "provision",
             Self::Seal => "seal",
             Self::Capture => "capture",
+            Self::Secrets => "secrets",
             Self::Repositories => "repos",
             Self::SshHost => "ssh",
             Self::Ports => "ports",
@@ -213,8 +236,17 @@ mod tests {
     use super::*;
 
     fn names(presence: Presence, is_ready: bool, yaml_is_current: bool) -> String {
-        let ports = Ports::None;
-        shown(Observed { purpose: Purpose::FromBox, presence, is_ready, yaml_is_current, ports })
+        with_secrets(presence, is_ready, yaml_is_current, SecretsState::None)
+    }
+
+    fn with_secrets(
+        presence: Presence,
+        is_ready: bool,
+        yaml_is_current: bool,
+        secrets: SecretsState,
+    ) -> String {
+        let (purpose, ports) = (Purpose::FromBox, Ports::None);
+        shown(Observed { purpose, presence, is_ready, yaml_is_current, secrets, ports })
     }
 
     fn shown(observed: Observed) -> String {
@@ -237,10 +269,24 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_there_before_repositories_are_set_up() {
+        use SecretsState::{Due, There};
+        assert_eq!(
+            with_secrets(Presence::Absent, false, false, Due),
+            "box create boot provision secrets repos ssh"
+        );
+        assert_eq!(with_secrets(Presence::Stopped, true, true, Due), "boot provision secrets repos ssh");
+        assert_eq!(with_secrets(Presence::Running, false, true, There), "boot provision secrets repos ssh");
+        assert_eq!(with_secrets(Presence::Running, true, true, There), "");
+        assert_eq!(with_secrets(Presence::Running, true, true, Due), "secrets");
+    }
+
+    #[test]
     fn a_box_is_built_from_what_there_is_of_it() {
+        let secrets = SecretsState::None;
+        let ports = Ports::None;
         let bake = |purpose, presence| {
-            let ports = Ports::None;
-            shown(Observed { purpose, presence, is_ready: true, yaml_is_current: true, ports })
+            shown(Observed { purpose, presence, is_ready: true, yaml_is_current: true, secrets, ports })
         };
         let (image, part) = (Purpose::BakeFromImage, Purpose::BakeFromBox);
         assert_eq!(bake(image, Presence::Absent), "image create boot provision seal capture");
@@ -254,6 +300,7 @@ mod tests {
             is_ready: false,
             yaml_is_current: false,
             ports: Ports::None,
+            secrets,
         };
         assert_eq!(shown(no_cache), "image create boot provision repos ssh");
     }
@@ -261,7 +308,8 @@ mod tests {
     #[test]
     fn ports_are_looked_after_at_the_end_and_alone_when_only_they_are_missing() {
         let with = |presence, is_ready, ports| {
-            shown(Observed { purpose: Purpose::FromBox, presence, is_ready, yaml_is_current: true, ports })
+            let (purpose, secrets) = (Purpose::FromBox, SecretsState::None);
+            shown(Observed { purpose, presence, is_ready, yaml_is_current: true, secrets, ports })
         };
         let (stopped, running) = (Presence::Stopped, Presence::Running);
         assert_eq!(with(stopped, true, Ports::Unsettled), "boot provision repos ssh ports");

@@ -3,11 +3,12 @@
 //! Enters: a goal, a site. Leaves: its record, old or new, and an `Observed`. Changes nothing; refuses what is not ours.
 
 use super::execute::Work;
-use super::{Confirm, Goal, Observed, Ports, Presence, Site, Step, adopt, bake};
+use super::secrets::{check_secrets, has_secrets};
+use super::{Confirm, Goal, Observed, Ports, Presence, SecretsState, Site, Step, adopt, bake};
 use crate::failure::{Failure, Result};
 use crate::guest::Observation;
 use crate::lima::{Image, Status};
-use crate::record::{Journal, MachineRecord};
+use crate::record::{Filled, Journal, MachineRecord};
 
 /// Looks the machine up: its record and one `limactl list`.
 pub(super) fn observe<'a>(site: &'a Site<'a>, goal: Goal, confirm: &Confirm) -> Result<(Work<'a>, Observed)> {
@@ -56,12 +57,14 @@ pub(super) fn observe<'a>(site: &'a Site<'a>, goal: Goal, confirm: &Confirm) -> 
         observation: Observation::default(),
         fresh: false,
     };
+    let is_ready = work.is_ready() && presence == Presence::Running;
     let observed = Observed {
         purpose: bake::purpose(&work.goal),
         presence,
         is_ready: work.is_ready(),
         yaml_is_current: work.yaml_is_current(presence)?,
         ports: observe_ports(&work, presence),
+        secrets: secrets_state(site, &work, is_ready)?,
     };
     Ok((work, observed))
 }
@@ -73,6 +76,25 @@ fn observe_ports(work: &Work, presence: Presence) -> Ports {
         Presence::Running if work.site.ports_are_settled(&work.record, wants) => Ports::Settled,
         _ => Ports::Unsettled,
     }
+}
+
+/// A guest is asked only where everything else is done: what comes before would fill it anyway.
+fn secrets_state(site: &Site, work: &Work, is_ready: bool) -> Result<SecretsState> {
+    let Some(digest) = &work.goal.secrets else {
+        let is_filled = Filled::load(site.layout, work.goal.name.as_str()).is_some();
+        return Ok(if is_filled { SecretsState::Due } else { SecretsState::None });
+    };
+    if !is_ready {
+        return Ok(SecretsState::Due);
+    }
+    let mut record = work.record.clone();
+    let is_there = if site.dry_run {
+        has_secrets(site, &record, digest)
+    } else {
+        site.reach(&mut record, false)?;
+        check_secrets(site, &record, digest)
+    };
+    Ok(if is_there { SecretsState::There } else { SecretsState::Due })
 }
 
 /// Whether a creation was cut off: our journal names it, and nothing was ever started.

@@ -187,6 +187,10 @@ fn advice(work: &Work, repo: &Repo, begun: &str) -> String {
                 "{refused}check that the key is loaded (`ssh-add -l`) and may read the repository, {again}"
             )
         }
-        Transport::Https => format!("private repositories need an ssh address for now, {again}"),
+        Transport::Https => {
+            format!(
+                "a private repository needs an ssh address, or a token: `git = {{ token = \"NAME\" }}`, {again}"
+            )
+        }
     }
 }

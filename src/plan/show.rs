@@ -8,9 +8,10 @@ use super::execute::Work;
 use super::observe::observe;
 use super::provision::step_command;
 use super::repositories::{clone_command, setup_command};
+use super::secrets::fill_command;
 use super::{Confirm, Goal, Observed, Plan, Presence, Site, Step, adopt, plan};
 use crate::failure::Result;
-use crate::guest::setup_script;
+use crate::guest::{clear_secrets_line, setup_script};
 use crate::lima::image::{download_command, local_path};
 
 /// Lists the commands by which `up` would bring the machine to its goal.
@@ -108,6 +109,8 @@ fn commands(work: &Work, step: Step) -> Result<Vec<String>> {
             format!("# take `{}`", site.layout.instance(name).join("disk").display()),
             driver.limactl.delete(name).to_string(),
         ],
+        Step::Secrets if goal.secrets.is_none() => vec![road.exec(&clear_secrets_line()).to_string()],
+        Step::Secrets => vec![fill_command(road, &goal.secret_values)?.to_string()],
         Step::Repositories => repository_commands(goal, road)?,
         Step::Ports => port_commands(work),
         Step::SshHost => vec![format!("# write `{}`", site.layout.ssh_hosts().display())],

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::model::Secret;
+
 /// What the program reads from its standard input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Input {
@@ -16,6 +18,8 @@ pub enum Input {
     Null,
     /// These bytes, then end of file.
     Bytes(Vec<u8>),
+    /// These bytes, which nobody may see, then end of file.
+    Secret(Secret),
     /// Whatever our own standard input holds.
     Inherit,
 }
@@ -26,6 +30,7 @@ pub struct Cmd {
     pub(super) program: OsString,
     pub(super) args: Vec<OsString>,
     pub(super) env: Vec<(OsString, OsString)>,
+    pub(super) inherited: Vec<(OsString, OsString)>,
     pub(super) cwd: PathBuf,
     pub(super) input: Input,
     pub(super) time_limit: Option<Duration>,
@@ -39,6 +44,7 @@ impl Cmd {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             env: Vec::new(),
+            inherited: Vec::new(),
             cwd: PathBuf::from("/"),
             input: Input::Null,
             time_limit: None,
@@ -67,6 +73,13 @@ impl Cmd {
         self
     }
 
+    /// Passes a variable of our own environment on; the shown line leaves it out, as it may hold a log-in.
+    #[must_use]
+    pub fn inherit_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.inherited.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
     /// Runs in `folder` instead of `/`.
     #[must_use]
     pub fn in_folder(mut self, folder: &Path) -> Self {
@@ -78,6 +91,13 @@ impl Cmd {
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Bytes(bytes.into());
+        self
+    }
+
+    /// Gives the program a secret to read: the one way in which a value leaves this process.
+    #[must_use]
+    pub fn secret_input(mut self, secret: Secret) -> Self {
+        self.input = Input::Secret(secret);
         self
     }
 
@@ -118,10 +138,11 @@ impl fmt::Display for Cmd {
         words.push(quote(&self.program));
         words.extend(self.args.iter().map(|arg| quote_argument(arg)));
         f.write_str(&words.join(" "))?;
-        if let Input::Bytes(bytes) = &self.input {
-            write!(f, " <<'{} bytes'", bytes.len())?;
+        match &self.input {
+            Input::Bytes(bytes) => write!(f, " <<'{} bytes'", bytes.len()),
+            Input::Secret(_) => f.write_str(" <<'secrets'"),
+            Input::Null | Input::Inherit => Ok(()),
         }
-        Ok(())
     }
 }
 

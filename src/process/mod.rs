@@ -5,6 +5,7 @@
 
 mod cmd;
 mod companion;
+mod core_files;
 mod identity;
 mod interrupt;
 mod listeners;
@@ -17,6 +18,7 @@ mod wait;
 
 pub use cmd::{Cmd, Input};
 pub use companion::Companion;
+pub use core_files::forbid_core_files;
 pub use identity::{Identity, arguments_in_proc, terminate_verified};
 pub use interrupt::Interrupt;
 pub use listeners::{Listener, parse_listeners, port_owner};

@@ -5,19 +5,24 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::wait::{Ended, hand_on, wait, wait_for_rest, wait_passing_signals};
 use super::{Cmd, Companion, Input, Interrupt};
 use crate::failure::{Context, Failure, Result};
+use crate::model::{Secret, redact};
 
 /// How many of a failed program's last lines are kept.
 const TAIL_LINES: usize = 12;
 /// How much output `read` accepts in bytes: answers are small, floods are attacks or bugs.
 const READ_LIMIT: usize = 8 * 1024 * 1024;
+/// How long after its end a program's output may stay open, held by a daemon it left behind.
+const SECRET_LINGER: Duration = Duration::from_secs(2);
 
 /// Takes what a program says, in pieces that may end anywhere.
 pub type Sink = Box<dyn FnMut(&[u8]) + Send>;
@@ -53,6 +58,17 @@ impl Finished {
         let code = self.status.code().or_else(|| self.status.signal().map(|signal| 128 + signal));
         code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
     }
+}
+
+/// What a program that prints a secret came to.
+#[derive(Debug)]
+pub struct Captured {
+    /// Exit code or signal.
+    pub status: ExitStatus,
+    /// Its standard output; `None` when there was more of it than allowed, or its end never came.
+    pub secret: Option<Secret>,
+    /// The last lines of standard error.
+    pub tail: Vec<String>,
 }
 
 /// Starts programs with a fixed environment.
@@ -107,6 +123,18 @@ impl Runner {
         })?;
         finished.stdout = stdout;
         Ok(finished)
+    }
+
+    /// Runs and takes standard output as a secret: no tail, log or error has any of it. More than `limit_bytes` is none.
+    pub fn read_secret(&self, cmd: &Cmd, limit_bytes: usize) -> Result<Captured> {
+        let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::piped(), Stdio::piped()])?;
+        let (sender, captured) = channel();
+        if let Some(pipe) = child.stdout.take() {
+            std::thread::spawn(move || sender.send(capture(pipe, limit_bytes)));
+        }
+        let Finished { status, tail, .. } = self.attend(&mut child, cmd, &mut |_, _| ())?;
+        let secret = captured.recv_timeout(SECRET_LINGER).ok().flatten();
+        Ok(Captured { status, secret, tail })
     }
 
     /// Runs with its standard output in a file of its own; a status other than 0 is a failure, and no file.
@@ -179,8 +207,9 @@ impl Runner {
     fn attend(&self, child: &mut Child, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
         let mut tail = VecDeque::new();
         let ended = wait(child, cmd, &self.interrupt, &mut |source, line| {
-            sink(source, line);
-            keep(&mut tail, line);
+            let line = redact(line);
+            sink(source, &line);
+            keep(&mut tail, &line);
         });
         let tail: Vec<String> = tail.into();
         match ended.because(|| format!("failed to wait for `{}`", cmd.program_name()))? {
@@ -209,7 +238,8 @@ impl Runner {
         let program = self.find(&cmd.program).ok_or_else(|| missing(cmd))?;
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         let mut command = Command::new(program);
-        command.args(&cmd.args).env_clear().envs(self.env.iter().cloned()).envs(cmd.env.iter().cloned());
+        command.args(&cmd.args).env_clear().envs(self.env.iter().cloned());
+        command.envs(cmd.inherited.iter().cloned()).envs(cmd.env.iter().cloned());
         command.current_dir(&cmd.cwd).stdin(stdin).stdout(stdout).stderr(stderr);
         if cmd.own_group {
             command.process_group(0);
@@ -223,19 +253,34 @@ impl Runner {
 fn stdin_of(cmd: &Cmd) -> Stdio {
     match cmd.input {
         Input::Null => Stdio::null(),
-        Input::Bytes(_) => Stdio::piped(),
+        Input::Bytes(_) | Input::Secret(_) => Stdio::piped(),
         Input::Inherit => Stdio::inherit(),
     }
 }
 
 /// Writes the input on a thread of its own: a program may talk before it has read everything.
 fn feed(child: &mut Child, input: &Input) {
-    if let (Some(mut pipe), Input::Bytes(bytes)) = (child.stdin.take(), input.clone()) {
+    if let Some(mut pipe) = child.stdin.take() {
+        let input = input.clone();
         std::thread::spawn(move || {
+            let bytes = match &input {
+                Input::Bytes(bytes) => bytes,
+                Input::Secret(secret) => secret.expose(),
+                Input::Null | Input::Inherit => return,
+            };
             // A program that ends early closes the pipe; its status says what that means.
-            let _ = pipe.write_all(&bytes);
+            let _ = pipe.write_all(bytes);
         });
     }
+}
+
+/// Reads to the end, or to one byte too many.
+fn capture(pipe: impl Read, limit_bytes: usize) -> Option<Secret> {
+    // Room for all of it: a buffer that grows leaves copies behind.
+    let mut bytes = Vec::with_capacity(limit_bytes + 1);
+    let read = pipe.take(limit_bytes as u64 + 1).read_to_end(&mut bytes);
+    let secret = Secret::new(bytes);
+    (read.is_ok() && secret.expose().len() <= limit_bytes).then_some(secret)
 }
 
 fn keep(tail: &mut VecDeque<String>, line: &[u8]) {

@@ -2,6 +2,7 @@
 //!
 //! Enters: values. Leaves: files below the state folder, each written whole. Knows no Lima and no guest.
 
+mod filled;
 mod journal;
 mod machine;
 mod owner;
@@ -9,6 +10,7 @@ mod project_lock;
 mod sessions;
 mod trust;
 
+pub use filled::Filled;
 pub use journal::Journal;
 pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};

@@ -4,6 +4,7 @@
 //! `-F` with our own file keeps the user's ssh configuration, and so its surprises, out.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,6 +108,12 @@ impl Road {
     /// Whether a master is up: its socket accepts. Starts no process.
     pub fn is_open(&self) -> bool {
         UnixStream::connect(self.master()).is_ok()
+    }
+
+    /// What tells this master from every other one, while one is up.
+    pub fn connection(&self) -> Option<String> {
+        let found = std::fs::symlink_metadata(self.master()).ok().filter(|_| self.is_open())?;
+        Some(format!("{}-{}.{}", found.ino(), found.ctime(), found.ctime_nsec()))
     }
 
     /// Makes sure a master is up, by one connection at most.

@@ -12,6 +12,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 
 use crate::failure::{Failure, Kind};
+use crate::model::redact_text;
 pub use phase::{Phase, Timing};
 use sanitize::escape_json;
 pub use sanitize::sanitize;
@@ -69,7 +70,7 @@ impl Ui {
         if self.yes && default {
             return Some(true);
         }
-        if !can_ask() {
+        if !self.can_ask() {
             return None;
         }
         let choices = if default { "[Y/n]" } else { "[y/N]" };
@@ -83,6 +84,12 @@ impl Ui {
         }
     }
 
+    /// Whether a person can be asked: both ends of the conversation are terminals.
+    #[expect(clippy::unused_self, reason = "it is a property of this terminal, whichever it is")]
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
     /// Starts a phase: a spinner on a terminal, nothing elsewhere until it ends.
     pub fn phase(&self, name: &str) -> Phase {
         Phase::start(name, self.loudness)
@@ -92,11 +99,6 @@ impl Ui {
 /// Prints a command line for `-v`.
 pub fn log_command(line: &str) {
     let _ = writeln!(anstream::stderr(), "{DIM}+ {}{DIM:#}", sanitize(line));
-}
-
-/// Whether a person can be asked: both ends of the conversation are terminals.
-fn can_ask() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Writes an answer to stdout.
@@ -120,7 +122,7 @@ pub fn answer_raw(bytes: &[u8]) {
 
 /// Writes a JSON document to stdout.
 pub fn answer_json(value: &serde_json::Value) {
-    let _ = writeln!(std::io::stdout(), "{}", escape_json(&format!("{value:#}")));
+    let _ = writeln!(std::io::stdout(), "{}", escape_json(&redact_text(&format!("{value:#}"))));
 }
 
 /// Warns, also when quiet.

@@ -1,9 +1,11 @@
 //! Foreign text made harmless for a terminal: guests, Lima, git and registries never steer it.
 //!
 //! Enters: any text, whole or in pieces. Leaves: text whose only control characters are newline and tab, and SGR (colours)
-//! where that was asked for. Knows nobody.
+//! where that was asked for. A whole text has no secret in it, which pieces are cleaned of where they are read.
 
 use std::fmt::Write as _;
+
+use crate::model::redact_text;
 
 /// The longest SGR sequence that is kept, in characters; real ones are shorter.
 const SGR_LIMIT: usize = 64;
@@ -12,6 +14,7 @@ const SGR_LIMIT: usize = 64;
 ///
 /// A carriage return becomes a newline, since progress bars use it to overwrite their line.
 pub fn sanitize(text: &str) -> String {
+    let text = redact_text(text);
     let mut sanitizer = Sanitizer::default();
     let mut clean = String::with_capacity(text.len());
     text.chars().for_each(|character| sanitizer.step(character, &mut clean));

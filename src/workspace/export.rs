@@ -11,7 +11,7 @@ use super::select::{Workspace, folder_of};
 use super::trust::load_stack;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::guest::{Stack, Step, Wanted, export, list_steps};
+use crate::guest::{GitLogins, Stack, Step, Wanted, export, list_steps};
 use crate::lima::image::built_in;
 use crate::lima::{Export, PublicImage};
 use crate::model::{
@@ -83,6 +83,8 @@ fn steps(project: &Project, profiles: &[Profile], git_hosts: &[GitHost], arch: A
         env: project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         shell: project.shell,
         identity: &GitIdentity::default(),
+        // The secrets that they name are not on another computer.
+        git_logins: GitLogins::default(),
         git_hosts,
         needs_git: !project.repos.is_empty(),
         openings: None,

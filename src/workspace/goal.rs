@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use super::doors::{self, Addresses};
 use super::select::Workspace;
 use super::trust::load_stack;
-use super::{git, remote};
+use super::{git, remote, secrets};
 use crate::boxes::{Foundation, Level, disk_class};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::guest::{Stack, Wanted, list_steps};
+use crate::guest::{GitLogins, SecretValues, Stack, Step, Wanted, list_steps};
 use crate::lima::image::{built_in, identity as image_identity};
-use crate::model::{Arch, Computer, GitHost, Image, ImageName, ImageSource, Profile, Project};
+use crate::model::{
+    Arch, Computer, GitHost, GitIdentity, Image, ImageName, ImageSource, Openings, Profile, Project,
+};
 use crate::plan::{BoxUse, Goal};
 use crate::record::MachineRecord;
 use crate::ui;
@@ -39,23 +41,15 @@ pub fn build_goal(
     looked_up: LookedUp,
     box_use: BoxUse,
 ) -> Result<Goal> {
+    secrets::check_token(project.name.as_str(), &project.secrets)?;
     let LookedUp { git_hosts, addresses } = looked_up;
     let (provision, profiles) = load_stack(context, project)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
     let identity = git::identity(context, &workspace.computer.git)?;
-    let env = env_of(project);
     let ca_certs = &workspace.computer.ca_certs;
     let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch };
     let openings = doors::open(&project.access, &addresses);
-    let steps = list_steps(&Wanted {
-        stack,
-        env: env.clone(),
-        shell: project.shell,
-        identity: &identity,
-        git_hosts: &git_hosts,
-        needs_git: !project.repos.is_empty(),
-        openings: Some(&openings),
-    });
+    let steps = steps(project, stack, &identity, &git_hosts, &openings);
     let source = image_source(&image, &workspace.computer, context.host.arch)?;
     let box_disk = disk_class(project.disk);
     let foundation = Foundation { image: image_identity(&source), arch: context.host.arch, disk: box_disk };
@@ -75,7 +69,7 @@ pub fn build_goal(
         box_disk,
         has_ca_certs: !ca_certs.is_empty(),
         layers: stack.layers(),
-        env,
+        env: env_of(project),
         steps,
         starts_with_base: !provision.without_base,
         again: format!("machine up {}", project.name),
@@ -88,22 +82,48 @@ pub fn build_goal(
         openings,
         addresses,
         signing_key: identity.signing_key,
+        secrets: secrets::digest(&project.secrets),
+        secret_values: SecretValues::default(),
     })
 }
 
-/// Completes a goal once there is something to do: how git hosts are reached, and whether repositories can be had.
+/// The steps of its machine.
+fn steps(
+    project: &Project,
+    stack: Stack,
+    identity: &GitIdentity,
+    git_hosts: &[GitHost],
+    openings: &Openings,
+) -> Vec<Step> {
+    list_steps(&Wanted {
+        stack,
+        env: env_of(project),
+        shell: project.shell,
+        identity,
+        git_logins: GitLogins::of(project.secrets.git.as_ref(), &project.repos),
+        git_hosts,
+        needs_git: !project.repos.is_empty(),
+        openings: Some(openings),
+    })
+}
+
+/// Completes a goal once there is something to do: its secrets, how git hosts are reached, whether repositories can be
+/// had.
 ///
 /// Repositories of an existing machine are looked at only when the goal is not the one it was last brought to.
 ///
 /// # Errors
-/// When a repository refuses us, or a host's key is unknown. Nothing has been started then.
+/// When a source gives no secret, a repository refuses us, or a host's key is unknown. Nothing has been started then.
 pub fn complete_goal(
     context: &Context,
     workspace: &Workspace,
     project: &Project,
-    goal: Goal,
+    mut goal: Goal,
     record: Option<&MachineRecord>,
 ) -> Result<Goal> {
+    let read = secrets::read_values(context, &project.name, &project.secrets);
+    let again = format!("nothing was started; once it is mended: `{}`", goal.again);
+    goal.secret_values = read.map_err(|failure| failure.hint(again))?;
     if goal.repos.is_empty() {
         return Ok(goal);
     }
@@ -113,11 +133,17 @@ pub fn complete_goal(
         return Ok(goal);
     }
     let folder = context.layout.state.clone();
+    let log_in = project.secrets.git.as_ref().and_then(|git| {
+        let (token, _) = goal.secret_values.values.get(&git.secret)?;
+        Some(remote::LogIn { username: &git.username, token })
+    });
     for repo in &goal.repos {
-        remote::check(context, repo, &folder, &|text| ui::warn(text))?;
+        remote::check(context, repo, log_in, &folder, &|text| ui::warn(text))?;
     }
     let git_hosts = remote::git_hosts(context, &goal.repos)?;
-    build_goal(context, workspace, project, LookedUp { git_hosts, addresses: goal.addresses }, goal.box_use)
+    let looked_up = LookedUp { git_hosts, addresses: goal.addresses };
+    let completed = build_goal(context, workspace, project, looked_up, goal.box_use)?;
+    Ok(Goal { secret_values: goal.secret_values, ..completed })
 }
 
 pub(super) fn headline(project: &Project, profiles: &[Profile], image: &Image) -> String {

@@ -9,8 +9,16 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{is_pinned, pinned_known_hosts};
-use crate::model::{GitHost, Repo, Transport};
+use crate::model::{GitHost, Repo, Secret, Transport};
 use crate::process::{Cmd, Finished};
+
+/// A shell line that starts git with what it reads, a token, on descriptor 9, where only the helper below looks for it.
+/// So the token is in no argument, no environment and no file.
+const GIT_WITH_TOKEN: &str = "exec 9<&0 </dev/null; exec git \"$@\"";
+const TOKEN_HELPER: &str = "!f() { test \"$1\" = get || exit 0; printf password=; cat <&9; echo; }; f";
+
+/// Forgets the helpers that stand before it: the guest will not have them.
+const NO_HELPER: [&str; 2] = ["-c", "credential.helper="];
 
 /// How long one repository's answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -102,12 +110,25 @@ fn known_line(name: &str, line: &str) -> Option<String> {
     (!is_marked).then(|| format!("{name} {kind} {key}"))
 }
 
+/// What git logs in with to the host of an https repository.
+#[derive(Clone, Copy)]
+pub(super) struct LogIn<'a> {
+    pub username: &'a str,
+    pub token: &'a Secret,
+}
+
 /// Asks for a repository as the guest will.
 ///
 /// # Errors
 /// When it refuses us or does not exist. A host that cannot be reached from here is only told by `warn`.
-pub(super) fn check(context: &Context, repo: &Repo, folder: &Path, warn: &dyn Fn(&str)) -> Result<()> {
-    let cmd = check_command(context, repo, folder)?;
+pub(super) fn check(
+    context: &Context,
+    repo: &Repo,
+    log_in: Option<LogIn>,
+    folder: &Path,
+    warn: &dyn Fn(&str),
+) -> Result<()> {
+    let cmd = check_command(context, repo, log_in, folder)?;
     let Ok(finished) = context.runner.read_any_status(&cmd) else {
         context.runner.check_interrupt()?;
         warn(&format!("`{}` did not answer within {} s; going on", repo.url, LIMIT.as_secs()));
@@ -125,16 +146,21 @@ pub(super) fn check(context: &Context, repo: &Repo, folder: &Path, warn: &dyn Fn
         ));
         return Ok(());
     }
-    Err(advise(context, Failure::operation(words).because(format!("`{}` cannot be cloned", repo.url)), repo))
+    let failure = Failure::operation(words).because(format!("`{}` cannot be cloned", repo.url));
+    Err(advise(context, failure, repo, log_in.is_some()))
 }
 
-fn check_command(context: &Context, repo: &Repo, folder: &Path) -> Result<Cmd> {
-    let mut cmd = Cmd::new("git")
+fn check_command(context: &Context, repo: &Repo, log_in: Option<LogIn>, folder: &Path) -> Result<Cmd> {
+    let git = match log_in.filter(|_| repo.url.transport() == Transport::Https) {
+        None => Cmd::new("git").args(NO_HELPER),
+        Some(log_in) => git_with_token(repo, log_in),
+    };
+    let mut cmd = git
         .env("GIT_DIR", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ALLOW_PROTOCOL", "https:ssh")
         .env("GIT_ASKPASS", "/bin/false")
-        .args(["-c", "credential.helper=", "ls-remote", "--heads", "--"])
+        .args(["ls-remote", "--heads", "--"])
         .arg(repo.url.as_str())
         .time_limit(LIMIT);
     for (name, value) in &context.proxies {
@@ -161,6 +187,20 @@ fn check_command(context: &Context, repo: &Repo, folder: &Path) -> Result<Cmd> {
         Some(socket) => cmd.env("SSH_AUTH_SOCK", socket),
         None => cmd,
     })
+}
+
+/// git with the token for this repository's host and no other one, wherever that may lead us.
+fn git_with_token(repo: &Repo, log_in: LogIn) -> Cmd {
+    let port = repo.url.port().map_or_else(String::new, |port| format!(":{port}"));
+    let key = format!("credential.https://{}{port}", repo.url.host());
+    Cmd::new("sh")
+        .args(["-c", GIT_WITH_TOKEN, "git"])
+        .args(NO_HELPER)
+        .arg("-c")
+        .arg(format!("{key}.helper={TOKEN_HELPER}"))
+        .arg("-c")
+        .arg(format!("{key}.username={}", log_in.username))
+        .secret_input(log_in.token.clone())
 }
 
 fn check_branch(repo: &Repo, finished: &Finished) -> Result<()> {
@@ -199,11 +239,13 @@ fn is_unreachable(words: &str) -> bool {
     signs.iter().any(|sign| words.contains(sign))
 }
 
-fn advise(context: &Context, failure: Failure, repo: &Repo) -> Failure {
+fn advise(context: &Context, failure: Failure, repo: &Repo, has_token: bool) -> Failure {
     let words = format!("{:#}", failure.error);
     match repo.url.transport() {
+        Transport::Https if has_token => failure
+            .hint("is the address right, and may the token that `git.token` names read it?"),
         Transport::Https => failure
-            .hint("is the address right? a private repository needs an ssh address for now, such as `git@host:path`"),
+            .hint("is the address right? a private repository needs an ssh address, such as `git@host:path`, or a token: a secret that `git = { token = \"NAME\" }` of the project names"),
         Transport::Ssh if words.contains("Host key verification failed") => {
             failure.hint(format!("its host key is not the known one; look: `ssh {}`", repo.url.host()))
         }

@@ -5,10 +5,12 @@
 use std::time::SystemTime;
 
 use super::ports::{OpenedPorts, look_after_ports};
+use super::secrets::refill_session;
 use super::select::{find_record, site};
 use crate::config::{ConfigFolder, Lookup, load_computer, locate};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
+use crate::lima::Status;
 use crate::model::{Computer, PortForward};
 use crate::plan::{Connection, Site, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
@@ -92,6 +94,37 @@ pub(super) fn enter(
     Ok((record, session))
 }
 
+/// Does something over the connection to a machine, starting none; `None` when it does not run.
+///
+/// # Errors
+/// When it runs and does not answer, or `act` fails.
+pub fn reach_running<T>(
+    context: &Context,
+    mut record: MachineRecord,
+    verb: &str,
+    act: &dyn Fn(&Site, &MachineRecord) -> Result<T>,
+) -> Result<Option<T>> {
+    let say = |text: &str| context.ui.say(text);
+    let waiting =
+        Waiting { no_wait: context.options.no_wait, say: &say, interrupt: context.runner.interrupt() };
+    let site = site(context, &computer(context)?, &say);
+    let name = record.name.clone();
+    let _lock = if site.road(&record).is_open() {
+        ProjectLock::shared(&context.layout, &name, &waiting)?
+    } else {
+        ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?
+    };
+    if !site.road(&record).is_open() {
+        let driver = site.driver();
+        driver.check_version(site.accept_unknown_lima)?;
+        if driver.find(&name)?.is_none_or(|found| found.status != Status::Running) {
+            return Ok(None);
+        }
+        site.reach(&mut record, false)?;
+    }
+    act(&site, &record).map(Some)
+}
+
 impl Reached {
     /// Says what the agent refused the machine since this session began; the guest only hears that it did.
     pub fn tell_refused(&self, context: &Context) {
@@ -129,6 +162,7 @@ pub fn open_session(
     let reached = reach(context, record, verb, true).map_err(not_started)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &Computer::default(), &say);
+    refill_session(context, &site, &reached.record).map_err(not_started)?;
     let _opened = OpenedPorts::new(&site, &reached.record, open).map_err(not_started)?;
     let road = site.road(&reached.record);
     let cmd = road.session(&line, terminal, reached.agent.is_some()).inherit_input();

@@ -3,6 +3,9 @@
 # and `_` with two hexadecimal digits stands for any byte that some login shell could change on the way.
 # When the login shell is bash, this text runs in it as it is, since starting a second bash is most of a short
 # command's time in an emulated guest. So there is no single quote in it.
+# Exported secrets with line ends, which sshd cannot pass on.
+# shellcheck source=/dev/null
+[ ! -O /run/secrets/.export ] || . /run/secrets/.export
 words=()
 for word in "$@"; do
   printf -v word %b "${word//_/\\x}"

@@ -52,6 +52,9 @@ fn describe_ssh(rest: &str) -> Option<String> {
         "ssh-add -L" => Some(format!("ssh list keys{lent}")),
         "printenv SSH_AUTH_SOCK" => Some("ssh ask over Lima's connection".into()),
         "true" => Some("ssh connect apart".into()),
+        _ if last.contains("/machine/secrets status ") => Some("ssh ask for secrets".into()),
+        // The guest notes what it did.
+        _ if last.contains("/machine/secrets ") => None,
         _ if last.contains("systemctl stop") => Some("ssh stop steps left over".into()),
         _ if last.contains("systemd-run") => None,
         // The guest notes it itself, and not every host boots its kernel.

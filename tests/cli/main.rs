@@ -40,6 +40,8 @@ mod profiles;
 mod rebuild;
 mod reclaim;
 mod register;
+mod secret_sources;
+mod secrets;
 mod sessions;
 mod setup;
 #[cfg(target_os = "linux")]

@@ -25,7 +25,7 @@ const MOVED: &str = "port PORT is taken by another program";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scripted programs, by the name that finds them and the file they are.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("limactl", "limactl"),
     ("lima-yaml.pl", "lima-yaml.pl"),
     ("guest-port.pl", "guest-port.pl"),
@@ -36,7 +36,9 @@ const PROGRAMS: [(&str, &str); 15] = [
     ("guest/git", "guest/git"),
     ("git", "git"),
     ("curl", "curl"),
-    ("op", "op"),
+    ("op", "source"),
+    ("pass", "source"),
+    ("secret-tool", "source"),
     ("ssh-keygen", "ssh-keygen"),
     ("qemu-system-ARCH", "qemu"),
     ("qemu-img", "qemu"),

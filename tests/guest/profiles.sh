@@ -114,16 +114,28 @@ real_flyctl() {
   contains 'flyctl v'
 }
 
-# Serves a folder by https under a certificate of our own, which guests are told to trust.
+# Serves a folder by https under a certificate of our own, which guests are told to trust; perhaps to one log-in only,
+# given as name:password.
 start_https() {
-  local port=$1 folder=$2
+  local port=$1 folder=$2 log_in=${3-}
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj '/CN=suite' \
     -addext 'subjectAltName=IP:192.168.5.2' -keyout "$home/https.key" -out "$home/https.crt" 2>/dev/null
   sed -i "s#^ca_certs = \[#&\"$home/https.crt\", #" "$config/config.toml"
-  /usr/bin/python3 - "$port" "$folder" "$home/https.crt" "$home/https.key" <<'PY' &
-import functools, http.server, ssl, sys
+  # By its environment, as arguments are for all to see.
+  LOG_IN=$log_in /usr/bin/python3 - "$port" "$folder" "$home/https.crt" "$home/https.key" <<'PY' &
+import base64, functools, http.server, os, ssl, sys
 port, folder, certificate, key = int(sys.argv[1]), *sys.argv[2:]
-handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+log_in = os.environ["LOG_IN"]
+expected = "Basic " + base64.b64encode(log_in.encode()).decode()
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if log_in and self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic realm=suite")
+            self.end_headers()
+        else:
+            super().do_GET()
+handler = functools.partial(Handler, directory=folder)
 server = http.server.HTTPServer(("127.0.0.1", port), handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(certificate, key)
