@@ -8,8 +8,8 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::boundary;
 use crate::commands::{
-    boxes, completions, connect, destroy, diff, doctor, down, export, init, lima, list, man, ports, profiles,
-    prune, rebuild, run, secrets, sleep, ssh, trust, uninstall, up,
+    boxes, completions, connect, destroy, diff, doctor, down, export, init, keys, lima, list, man, ports,
+    profiles, prune, rebuild, run, secrets, sleep, ssh, trust, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -98,6 +98,8 @@ pub enum Command {
     Prune(prune::Args),
     /// Make a fresh machine from today's configuration, in the place of the one that is there
     Rebuild(rebuild::Args),
+    /// See and change what a machine may use of the ssh-agent, and what it has asked of it
+    Keys(keys::Args),
     /// Compare what a machine was made from with what the configuration says now
     Diff(diff::Args),
     /// See, fill, empty and carry the cache of boxes that machines start from
@@ -133,6 +135,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
         &[
             "init",
             "profiles",
+            "keys",
             "ports",
             "diff",
             "rebuild",

@@ -56,6 +56,17 @@ const FOR_SOURCES: [&str; 21] = [
     "XDG_DATA_HOME",
     "XDG_STATE_HOME",
 ];
+/// Where a program of the desktop shows its window.
+const DISPLAYS: [&str; 4] = ["DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// How the user can be asked beside the terminal.
+#[derive(Clone, Debug, Default)]
+pub struct Askpass {
+    /// `SSH_ASKPASS`.
+    pub program: Option<PathBuf>,
+    /// The variables of [`DISPLAYS`] that are set.
+    pub display: Vec<(String, OsString)>,
+}
 
 /// The options that every verb takes.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +107,8 @@ pub struct Context {
     pub xdg_config_home: Option<PathBuf>,
     /// The socket of the host's agent, `SSH_AUTH_SOCK`.
     pub agent: Option<PathBuf>,
+    /// `SSH_ASKPASS`, and what such a program needs to show itself.
+    pub askpass: Askpass,
     /// Proxy variables.
     pub proxies: Vec<(String, String)>,
     /// Which of our folders are not at their default place.
@@ -161,6 +174,13 @@ impl Context {
             runner,
             xdg_config_home: path_variable("XDG_CONFIG_HOME"),
             agent: path_variable("SSH_AUTH_SOCK"),
+            askpass: Askpass {
+                program: path_variable("SSH_ASKPASS"),
+                display: DISPLAYS
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_string(), variable(name)?)))
+                    .collect(),
+            },
             proxies: PROXIES
                 .iter()
                 .filter_map(|name| Some(((*name).to_string(), text_variable(name)?)))

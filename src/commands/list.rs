@@ -13,9 +13,9 @@ use crate::failure::Result;
 use crate::lima::{Image, Instance, Status, resident_bytes, start_problem};
 use crate::model::{ByteSize, PortForward, Project, ProjectName, list_ports};
 use crate::plan::Site;
-use crate::record::{HostAgent, Journal, MachineRecord, last_used, open_sessions};
+use crate::record::{HostAgent, Journal, MachineRecord, held_until, last_used, open_sessions};
 use crate::ui;
-use crate::ui::render_table;
+use crate::ui::{for_as_long, render_table};
 use crate::workspace::{Workspace, site};
 
 /// Options of `list`.
@@ -31,8 +31,8 @@ Columns:
 
 --json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
 runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
-(seconds since 1970), idle_seconds (null unless it runs without a session), sessions, ports, configured,
-note")]
+(seconds since 1970), idle_seconds (null unless it runs without a session), sessions, keys_held_until
+(seconds since 1970, null unless they are), ports, configured, note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
     #[arg(long)]
@@ -54,6 +54,7 @@ struct Row {
     /// Of a machine that runs, and that nobody uses.
     idle_seconds: Option<u64>,
     sessions: usize,
+    keys_held_until: Option<u64>,
     ports: Vec<PortForward>,
     configured: bool,
     note: Option<String>,
@@ -95,6 +96,10 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         context.ui.say("no projects yet; make one: `machine up NAME`");
     } else {
         ui::answer(&table(&rows));
+        for (row, until) in rows.iter().filter_map(|row| row.keys_held_until.map(|until| (row, until))) {
+            let left = until.saturating_sub(now());
+            context.ui.say(&format!("{}: its keys are held {}", row.name, for_as_long(left)));
+        }
         rows.iter().filter_map(|row| row.note.as_ref().map(|note| (row, note))).for_each(|(row, note)| {
             context.ui.say(&format!("{}: {note}", row.name));
         });
@@ -139,6 +144,7 @@ fn row(
         last_used: used,
         idle_seconds: used.filter(|_| runs && sessions == 0).map(|then| now().saturating_sub(then)),
         sessions,
+        keys_held_until: held_until(&context.layout, name),
         ports: ports(project, record),
         configured,
         note: note(context, name, instance, configured).or_else(|| foreign(project?, record?)),
@@ -236,15 +242,15 @@ fn cold_note(site: &Site, name: &str, record: Option<&MachineRecord>) -> Option<
     Some(format!("it will boot cold: {why}"))
 }
 
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// A machine that sleeps takes no memory, but its image some of the disk.
 fn shown_state(row: &Row) -> String {
     let image = row.image_bytes.map(|bytes| ByteSize::from_bytes(bytes).approximate());
     image.map_or_else(|| row.state.to_string(), |size| format!("{} ({size})", row.state))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn ago(seconds: u64) -> String {
@@ -271,6 +277,7 @@ fn to_json(row: &Row) -> Value {
         "last_used": row.last_used,
         "idle_seconds": row.idle_seconds,
         "sessions": row.sessions,
+        "keys_held_until": row.keys_held_until,
         "ports": row.ports.iter().map(|port| json!({"host": port.host, "guest": port.guest})).collect::<Vec<_>>(),
         "configured": row.configured,
         "note": row.note,

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod down;
 pub mod export;
 pub mod init;
+pub mod keys;
 pub mod lima;
 pub mod list;
 pub mod man;

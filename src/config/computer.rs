@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::certificate::read_ca_certs;
 use super::image::{architectures, read_image_source};
+use super::keys::read_keys;
 use super::problem::{Problems, check};
 use super::profile::is_line;
 use super::source::read_toml;
@@ -22,7 +23,7 @@ use crate::model::{Arch, Caps, ImageName, shown};
 
 const COMPUTER: Schema = Schema {
     what: "config.toml",
-    keys: &["ca_certs", "accelerator", "caps", "git", "images", "lima", "memory_budget"],
+    keys: &["ca_certs", "accelerator", "caps", "git", "images", "keys", "lima", "memory_budget"],
     later: &["editor", "idle", "network"],
     elsewhere: &[
         ("cpus", "projects.toml, below `[defaults]`"),
@@ -64,6 +65,7 @@ fn read_key(computer: &mut Computer, key: &str, value: &Value<'_>, home: &Path, 
         "git" => computer.git = read_git(value, walk).unwrap_or_default(),
         "images" => computer.images = read_images(value, walk),
         "memory_budget" => computer.memory_budget = value.parse("a size such as `12GiB`", walk),
+        "keys" => computer.keys = read_keys(value, walk),
         "lima" => computer.accept_unknown_lima_version = read_lima(value, walk).unwrap_or_default(),
         _ => {}
     }

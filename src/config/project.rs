@@ -50,7 +50,7 @@ pub(super) const PROJECT: Schema = Schema {
         "secrets",
         "git",
     ],
-    later: &["idle", "isolation", "keep_awake", "keys", "network"],
+    later: &["idle", "isolation", "keep_awake", "network"],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("apt", "provision.toml, or in a profile"),
@@ -59,6 +59,7 @@ pub(super) const PROJECT: Schema = Schema {
         ("check", "provision.toml, or in a profile"),
         ("download", "provision.toml, or in a profile"),
         ("images", "config.toml"),
+        ("keys", "config.toml, as `[keys.for.NAME]`"),
         ("npm", "provision.toml, or in a profile"),
         ("path", "provision.toml, or in a profile"),
         ("script", "provision.toml, or in a profile"),

@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{
-    Access, Arch, Ask, ByteSize, Caps, EnvName, ImageName, MaxAge, PortForward, ProfileName, ProjectName,
-    RepoUrl, Repository, Secrets,
+    Access, Arch, Ask, ByteSize, Caps, EnvName, ImageName, KeyGrants, MaxAge, PortForward, ProfileName,
+    ProjectName, RepoUrl, Repository, Secrets,
 };
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
@@ -257,6 +257,8 @@ pub struct Computer {
     pub memory_budget: Option<ByteSize>,
     /// What a repository's file gets without asking.
     pub caps: Caps,
+    /// What machines may use of the ssh-agent.
+    pub keys: KeyGrants,
     /// Whether a `limactl` that prints `<unknown>` as its version is accepted.
     pub accept_unknown_lima_version: bool,
 }

@@ -46,7 +46,8 @@ fn clone_missing(work: &Work, seen: &Observation, reporter: &mut Reporter) -> Re
     // For as long as this phase lasts, and not for provisioning or setup.
     // What is lent is read from the record.
     work.record.save(work.site.layout)?;
-    let _server = lend.then(|| work.site.serve_agent(&work.record)).transpose()?;
+    // The name that stays the same in the guest is for sessions: a clone is over before.
+    let _server = lend.then(|| work.site.serve_agent(&work.record, LIMIT)).transpose()?;
     let begun = timestamp(SystemTime::now());
     for repo in missing {
         let phase = reporter.phase("repos");

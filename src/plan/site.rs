@@ -3,6 +3,7 @@
 //! Enters: values the context has gathered. Leaves: what every verb needs to reach a machine.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::disk::{self, Lock};
 use crate::failure::{Failure, Result};
@@ -92,10 +93,13 @@ impl Site<'_> {
         }
     }
 
-    /// Serves the agent to a machine until dropped.
-    pub fn serve_agent(&self, record: &MachineRecord) -> Result<AgentServer> {
+    /// Serves the agent to a machine until dropped; after `settled`, also under the name that stays the same in the guest.
+    pub fn serve_agent(&self, record: &MachineRecord, settled: Duration) -> Result<AgentServer> {
+        let road = self.road(record);
         AgentServer::start(Service {
-            socket: self.road(record).agent(),
+            socket: road.agent(),
+            anchor: road.anchor(),
+            settled,
             machine: record.name.clone(),
             log: self.layout.agent_log(&record.name),
             lend: Lend::clone(&self.lend),

@@ -20,6 +20,8 @@ pub enum Input {
     Bytes(Vec<u8>),
     /// These bytes, which nobody may see, then end of file.
     Secret(Secret),
+    /// Nothing, but its end comes only with our own: a program that waits for it does not outlive us.
+    Open,
     /// Whatever our own standard input holds.
     Inherit,
 }
@@ -101,6 +103,13 @@ impl Cmd {
         self
     }
 
+    /// Lets the program wait for our end, however we end.
+    #[must_use]
+    pub fn open_input(mut self) -> Self {
+        self.input = Input::Open;
+        self
+    }
+
     /// Lets the program read our own standard input.
     #[must_use]
     pub fn inherit_input(mut self) -> Self {
@@ -141,7 +150,7 @@ impl fmt::Display for Cmd {
         match &self.input {
             Input::Bytes(bytes) => write!(f, " <<'{} bytes'", bytes.len()),
             Input::Secret(_) => f.write_str(" <<'secrets'"),
-            Input::Null | Input::Inherit => Ok(()),
+            Input::Null | Input::Open | Input::Inherit => Ok(()),
         }
     }
 }

@@ -14,6 +14,11 @@ impl Companion {
     pub(super) const fn new(child: Child) -> Self {
         Self { child }
     }
+
+    /// Whether the program runs still.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
 }
 
 impl Drop for Companion {

@@ -13,6 +13,7 @@ mod memory;
 mod peer;
 mod resident;
 mod runner;
+mod session;
 mod standing;
 mod wait;
 
@@ -26,4 +27,5 @@ pub use memory::physical_memory_bytes;
 pub use peer::peer_of;
 pub use resident::{Resident, open_files, processor_time_in_proc, resident_by_ps, resident_in_proc};
 pub use runner::{Finished, Runner, replace};
+pub use session::leave_terminal;
 pub use standing::{Standing, standing};

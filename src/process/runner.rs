@@ -253,20 +253,23 @@ impl Runner {
 fn stdin_of(cmd: &Cmd) -> Stdio {
     match cmd.input {
         Input::Null => Stdio::null(),
-        Input::Bytes(_) | Input::Secret(_) => Stdio::piped(),
+        Input::Bytes(_) | Input::Secret(_) | Input::Open => Stdio::piped(),
         Input::Inherit => Stdio::inherit(),
     }
 }
 
 /// Writes the input on a thread of its own: a program may talk before it has read everything.
 fn feed(child: &mut Child, input: &Input) {
+    if *input == Input::Open {
+        return;
+    }
     if let Some(mut pipe) = child.stdin.take() {
         let input = input.clone();
         std::thread::spawn(move || {
             let bytes = match &input {
                 Input::Bytes(bytes) => bytes,
                 Input::Secret(secret) => secret.expose(),
-                Input::Null | Input::Inherit => return,
+                Input::Null | Input::Open | Input::Inherit => return,
             };
             // A program that ends early closes the pipe; its status says what that means.
             let _ = pipe.write_all(bytes);

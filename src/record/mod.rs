@@ -3,6 +3,7 @@
 //! Enters: values. Leaves: files below the state folder, each written whole. Knows no Lima and no guest.
 
 mod filled;
+mod hold;
 mod journal;
 mod machine;
 mod owner;
@@ -11,6 +12,7 @@ mod sessions;
 mod trust;
 
 pub use filled::Filled;
+pub use hold::{Hold, held_until, release};
 pub use journal::Journal;
 pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};

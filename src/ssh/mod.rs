@@ -11,9 +11,10 @@ mod include;
 mod road;
 mod version;
 
-#[cfg(test)]
-pub use agent::fingerprint;
-pub use agent::{AgentServer, Destination, Lend, Loan, Policy, Service, key_bytes, refused_since, timestamp};
+pub use agent::{
+    AgentServer, Destination, Entry, HeldKey, Lend, Loan, Policy, Service, held_keys, read_log,
+    refused_since, timestamp,
+};
 pub use command::Remote;
 pub use hosts::{HostBlock, render_hosts};
 pub use include::{IncludeState, ensure_include, include_state, remove_include};

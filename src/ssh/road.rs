@@ -182,6 +182,13 @@ impl Road {
         Cmd::new("ssh").arg("-F").arg(self.config()).args(options)
     }
 
+    /// A session that does nothing but give the guest a socket for the agent, under the name that stays the same. It
+    /// lasts until its input ends. The line is one that every login shell reads alike.
+    pub fn anchor(&self) -> Cmd {
+        let line = "ln -sfn \"$SSH_AUTH_SOCK\" ~/.ssh/agent.sock; exec cat";
+        self.session(line, false, true).open_input().own_group()
+    }
+
     fn lend_agent(&self, cmd: Cmd) -> Cmd {
         let mut option = OsString::from("ForwardAgent=");
         option.push(quote_path(&self.agent()));

@@ -6,8 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::lend::computer;
 use super::select::{find_record, site};
-use super::session::{computer, enter};
+use super::session::enter;
 use crate::boundary::{
     AgentSeen, Canaries, GuestPorts, KeyPin, METADATA_SERVICE, MasterSeen, Neighbour, Observed, Private,
     Settings, Stated, Words, default_router, first_open_port, is_open, look_at_cidata, look_at_modes,
@@ -220,7 +221,7 @@ impl Look<'_> {
         let upstream = (self.site.lend)(&self.record.name)?.upstream;
         let on_host = upstream.map(|socket| Cmd::new("ssh-add").arg("-L").env("SSH_AUTH_SOCK", socket));
         let lent = self.record.forward_agent;
-        let server = lent.then(|| self.site.serve_agent(&self.record)).transpose()?;
+        let server = lent.then(|| self.site.serve_agent(&self.record, GUEST_LIMIT)).transpose()?;
         let session = |line: &str| self.road.session(line, false, lent);
         let session_keys = self.try_run(session("ssh-add -L")).and_then(|finished| read_keys(&finished));
         let may_sign = session_keys.as_ref().is_some_and(|keys| !keys.is_empty());

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{is_pinned, pinned_known_hosts};
-use crate::model::{GitHost, Repo, Secret, Transport};
-use crate::process::{Cmd, Finished};
+use crate::model::{GitAccount, GitHost, Repo, Secret, Transport};
+use crate::process::{Cmd, Finished, Runner};
 
 /// A shell line that starts git with what it reads, a token, on descriptor 9, where only the helper below looks for it.
 /// So the token is in no argument, no environment and no file.
@@ -37,48 +37,67 @@ struct Resolved {
 pub(super) fn git_hosts(context: &Context, repos: &[Repo]) -> Result<Vec<GitHost>> {
     let mut hosts: Vec<GitHost> = Vec::new();
     for repo in repos.iter().filter(|repo| repo.url.transport() == Transport::Ssh) {
-        let alias = repo.url.host();
-        let user = repo.url.user().unwrap_or("git").to_string();
-        let seen = hosts.iter_mut().find(|host| host.alias == alias && repo.url.port().is_none());
-        if let Some(host) = seen {
-            if !host.users.contains(&user) {
-                host.users.push(user);
-            }
-            continue;
+        let account = GitAccount {
+            // Where none is written, the guest's ssh takes its own.
+            user: repo.url.user().unwrap_or("dev").into(),
+            host: repo.url.host().into(),
+            port: repo.url.port(),
+        };
+        let seen = hosts.iter_mut().find(|host| host.alias == account.host && account.port.is_none());
+        match seen {
+            Some(host) if host.users.contains(&account.user) => {}
+            Some(host) => host.users.push(account.user),
+            None => hosts.push(git_host(&context.runner, &context.layout.home, &account)?),
         }
-        let resolved = resolve(context, repo)?;
-        let port = (resolved.port != 22).then_some(resolved.port);
-        let known_hosts = known_keys(context, alias, &resolved)?;
-        let (hostname, identity_agent) = (resolved.hostname, resolved.identity_agent);
-        let users = vec![user];
-        hosts.push(GitHost { alias: alias.into(), hostname, port, identity_agent, known_hosts, users });
     }
     Ok(hosts)
 }
 
-fn resolve(context: &Context, repo: &Repo) -> Result<Resolved> {
+/// How an account's host is reached, as the ssh of this computer has it.
+///
+/// # Errors
+/// When the host's key is neither bundled nor in the user's `known_hosts`.
+pub(super) fn git_host(runner: &Runner, home: &Path, account: &GitAccount) -> Result<GitHost> {
+    let resolved = resolve(runner, home, &account.host, account.port)?;
+    let known_hosts = known_keys(runner, home, &account.host, &resolved)?;
+    Ok(GitHost {
+        alias: account.host.clone(),
+        hostname: resolved.hostname,
+        port: (resolved.port != 22).then_some(resolved.port),
+        identity_agent: resolved.identity_agent,
+        known_hosts,
+        users: vec![account.user.clone()],
+    })
+}
+
+/// The agent that ssh is configured to use for a host.
+pub(super) fn identity_agent(runner: &Runner, home: &Path, host: &str) -> Option<PathBuf> {
+    resolve(runner, home, host, None).ok()?.identity_agent
+}
+
+fn resolve(runner: &Runner, home: &Path, host: &str, port: Option<u16>) -> Result<Resolved> {
     let mut cmd = Cmd::new("ssh").args(["-G", "-o", "BatchMode=yes"]);
-    if let Some(port) = repo.url.port() {
+    if let Some(port) = port {
         cmd = cmd.arg("-p").arg(port.to_string());
     }
-    let text = context.runner.read(&cmd.arg("--").arg(repo.url.host()).time_limit(LIMIT))?.text();
+    let text = runner.read(&cmd.arg("--").arg(host).time_limit(LIMIT))?.text();
     let value = |key: &str| {
         let line = text.lines().find(|line| line.split(' ').next() == Some(key))?;
         line.split_once(' ').map(|(_, value)| value.to_string())
     };
     let agent = value("identityagent").filter(|agent| agent.starts_with('/') || agent.starts_with("~/"));
     Ok(Resolved {
-        hostname: value("hostname").unwrap_or_else(|| repo.url.host().to_string()),
+        hostname: value("hostname").unwrap_or_else(|| host.to_string()),
         port: value("port").and_then(|port| port.parse().ok()).unwrap_or(22),
         identity_agent: agent.map(|agent| match agent.strip_prefix("~/") {
-            Some(rest) => context.layout.home.join(rest),
+            Some(rest) => home.join(rest),
             None => agent.into(),
         }),
     })
 }
 
 /// Lines for the guest's `known_hosts`, from the user's own; none for a host whose keys are bundled.
-fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec<String>> {
+fn known_keys(runner: &Runner, home: &Path, alias: &str, resolved: &Resolved) -> Result<Vec<String>> {
     if is_pinned(&resolved.hostname) && resolved.port == 22 {
         return Ok(Vec::new());
     }
@@ -87,9 +106,9 @@ fn known_keys(context: &Context, alias: &str, resolved: &Resolved) -> Result<Vec
     } else {
         format!("[{}]:{}", resolved.hostname, resolved.port)
     };
-    let own = context.layout.home.join(".ssh/known_hosts");
+    let own = home.join(".ssh/known_hosts");
     let cmd = Cmd::new("ssh-keygen").args(["-F", &name, "-f"]).arg(own).time_limit(LIMIT);
-    let text = context.runner.read_any_status(&cmd)?.text();
+    let text = runner.read_any_status(&cmd)?.text();
     let lines: Vec<String> = text.lines().filter_map(|line| known_line(&name, line)).collect();
     if lines.is_empty() {
         let port = if resolved.port == 22 { String::new() } else { format!("-p {} ", resolved.port) };
@@ -169,7 +188,7 @@ fn check_command(context: &Context, repo: &Repo, log_in: Option<LogIn>, folder: 
     if repo.url.transport() == Transport::Https {
         return Ok(cmd);
     }
-    let resolved = resolve(context, repo)?;
+    let resolved = resolve(&context.runner, &context.layout.home, repo.url.host(), repo.url.port())?;
     let pinned = folder.join("git_known_hosts");
     crate::disk::ensure_private_folder(folder)?;
     crate::disk::write_atomic(&pinned, pinned_known_hosts().as_bytes(), 0o600)?;

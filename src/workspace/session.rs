@@ -2,12 +2,12 @@
 //!
 //! Enters: a project and what to run. Leaves: its exit code. Boots a stopped machine, provisions nothing.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use super::lend::computer;
 use super::ports::{OpenedPorts, look_after_ports};
 use super::secrets::refill_session;
 use super::select::{find_record, site};
-use crate::config::{ConfigFolder, Lookup, load_computer, locate};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::lima::Status;
@@ -17,20 +17,10 @@ use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
 use crate::ssh::{AgentServer, Remote, refused_since, timestamp};
 use crate::ui;
 
+/// After how long a session is one that others may rely on; a short command is over before, and costs the guest nothing.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How many reasons for a refusal are told at the end of a session; a guest can make up more.
 const REFUSALS_TOLD: usize = 3;
-
-/// The computer's settings alone: a session needs no projects.
-pub(super) fn computer(context: &Context) -> Result<Computer> {
-    let located = locate(&Lookup {
-        explicit: context.options.config_dir.as_deref(),
-        cwd: &context.cwd,
-        home: &context.layout.home,
-        xdg_config_home: context.xdg_config_home.as_deref(),
-    })?;
-    let user: ConfigFolder = located.user;
-    load_computer(&user, &context.layout.home)
-}
 
 /// A machine that answers, for as long as a process of ours uses it.
 pub struct Reached {
@@ -51,7 +41,7 @@ pub fn reach(context: &Context, record: MachineRecord, verb: &str, may_start: bo
     let begun = timestamp(SystemTime::now());
     let site = site(context, &computer(context)?, &say);
     let (record, session) = enter(context, &site, record, verb, may_start)?;
-    let agent = record.forward_agent.then(|| site.serve_agent(&record)).transpose()?;
+    let agent = record.forward_agent.then(|| site.serve_agent(&record, SETTLED)).transpose()?;
     Ok(Reached { record, agent, begun, _session: session })
 }
 

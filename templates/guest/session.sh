@@ -16,8 +16,11 @@ set -- "${words[@]:2}"
 cd "$HOME/$folder" 2>/dev/null || cd || exit 125
 
 if [ "$mode" != plain ]; then
-  # A lent agent gets a name that stays the same when the next session comes, for tmux.
-  [ -z "$SSH_AUTH_SOCK" ] || ln -sfn "$SSH_AUTH_SOCK" ~/.ssh/agent.sock
+  # A lent agent has a name that stays the same when the next session comes, for tmux and whatever else outlives this
+  # one. A name that leads to a living socket is left: the host keeps it up for as long as it serves any session.
+  if [ -S "$SSH_AUTH_SOCK" ] && { [ -S ~/.ssh/agent.sock ] || ln -sfn "$SSH_AUTH_SOCK" ~/.ssh/agent.sock; }; then
+    export SSH_AUTH_SOCK=$HOME/.ssh/agent.sock
+  fi
   [ "$mode" = terminal ] || exec -l "$SHELL"
   exec "$@"
 fi

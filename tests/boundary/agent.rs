@@ -15,9 +15,9 @@ const SSHD: &str = "/usr/sbin/sshd";
 const KNOWN: &str = "known";
 
 /// A computer with an agent that holds two keys, of which one signs commits, and with the three hosts.
-struct Stage {
-    world: World,
-    user: String,
+pub struct Stage {
+    pub world: World,
+    pub user: String,
     ports: [u16; 3],
     children: Vec<Child>,
 }
@@ -33,7 +33,7 @@ impl Drop for Stage {
 
 impl Stage {
     /// `None` where there is no sshd.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         if !Path::new(SSHD).exists() {
             skip("there is no sshd here");
             return None;
@@ -50,11 +50,11 @@ impl Stage {
         Some(stage)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.world.path(name)
     }
 
-    fn public(&self, key: &str) -> String {
+    pub fn public(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.path(key).with_extension("pub")).expect("a key");
         text.split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_string()
     }
@@ -109,7 +109,7 @@ impl Stage {
         }
     }
 
-    fn with_agent(&self, program: &str) -> Command {
+    pub fn with_agent(&self, program: &str) -> Command {
         let mut command = self.world.command(program);
         command.env("SSH_AUTH_SOCK", self.path("agent/socket"));
         command
@@ -140,18 +140,18 @@ impl Stage {
     }
 
     /// ssh to the machine with these options and this command line, over our `Host` block.
-    fn ssh(&self, options: &[&str], line: &str) -> Outcome {
+    pub fn ssh(&self, options: &[&str], line: &str) -> Outcome {
         self.world.finish(&mut self.ssh_command(options, line))
     }
 
     /// As [`Self::ssh`], until what is told when the session ends: `connect` outlives its ssh by a moment.
-    fn refused(&self, line: &str, reason: &str) -> Outcome {
+    pub fn refused(&self, line: &str, reason: &str) -> Outcome {
         let running = self.world.start(&mut self.ssh_command(&[], line));
         running.wait_for(reason);
         running.wait()
     }
 
-    fn ssh_command(&self, options: &[&str], line: &str) -> Command {
+    pub fn ssh_command(&self, options: &[&str], line: &str) -> Command {
         let mut command = self.with_agent("/usr/bin/ssh");
         command.arg("-F").arg(self.world.home(".ssh/config.d/machine")).args(["-l", &self.user]);
         command.args(["-o", "BatchMode=yes"]).args(options).args(["machine-hello", line]);
@@ -159,7 +159,7 @@ impl Stage {
     }
 
     /// In the machine: a login at the host of this number.
-    fn login(&self, host: usize, options: &str) -> String {
+    pub fn login(&self, host: usize, options: &str) -> String {
         format!(
             "/usr/bin/ssh -F none -o BatchMode=yes -o UserKnownHostsFile={} -o IdentityFile=none {options} -p {} {}@127.0.0.1 echo inside",
             self.path(KNOWN).display(),
@@ -169,7 +169,7 @@ impl Stage {
     }
 
     /// In the machine: a signature by a key, for a namespace.
-    fn sign(&self, key: &str, namespace: &str) -> String {
+    pub fn sign(&self, key: &str, namespace: &str) -> String {
         let public = self.path(key).with_extension("pub");
         format!("echo text | ssh-keygen -q -Y sign -n {namespace} -f {}", public.display())
     }
@@ -328,7 +328,7 @@ fn the_log_has_every_request() {
     assert_eq!(stage.log(), expected.concat());
 }
 
-fn fingerprint(stage: &Stage, key: &str) -> String {
+pub fn fingerprint(stage: &Stage, key: &str) -> String {
     let output = Command::new("ssh-keygen").arg("-lf").arg(stage.path(key).with_extension("pub")).output();
     let text = String::from_utf8(output.expect("ssh-keygen").stdout).expect("text");
     text.split(' ').nth(1).expect("a fingerprint").to_string()

@@ -94,6 +94,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "last_used": null,
         "idle_seconds": null,
         "sessions": 0,
+        "keys_held_until": null,
         "ports": [],
         "configured": true,
         "note": null
@@ -110,6 +111,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "last_used": null,
         "idle_seconds": null,
         "sessions": 0,
+        "keys_held_until": null,
         "ports": [],
         "configured": true,
         "note": null
@@ -237,6 +239,7 @@ fn help_lists_the_daily_commands_first() {
     Projects and this computer:
       init         Write a commented configuration, and let ssh know our hosts
       profiles     List the profiles that projects can name, or write a new one
+      keys         See and change what a machine may use of the ssh-agent, and what it has asked of it
       ports        List a project's ports, open and close them on this computer
       diff         Compare what a machine was made from with what the configuration says now
       rebuild      Make a fresh machine from today's configuration, in the place of the one that is there

@@ -11,6 +11,8 @@
 
 #[path = "../boundary/agent.rs"]
 mod agent_filter;
+#[path = "../boundary/grants.rs"]
+mod agent_grants;
 mod bad_input;
 mod bad_keys;
 mod boundary;
@@ -30,6 +32,7 @@ mod floor;
 mod folders;
 mod identity;
 mod interrupts;
+mod keys;
 mod lima_trouble;
 mod list;
 mod mask;

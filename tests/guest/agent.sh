@@ -34,3 +34,50 @@ another_host_is_refused() {
   contains 'is none that this project may log in to'
   kill "$(cat "$git_folder/other.pid")"
 }
+
+# What outlives a session, such as tmux, finds the agent again under the name it knows.
+stable_name() {
+  local key
+  key=$(ssh-add -l | cut -d' ' -f2)
+  "$machine" ssh blog <<'SHELL'
+setsid sh -c 'while sleep 1; do timeout 5 ssh-add -l; echo "status $?"; done >/tmp/outlives 2>&1' </dev/null >/dev/null 2>&1 &
+echo $! >/tmp/outlives.pid
+echo "$SSH_AUTH_SOCK" >/tmp/outlives.name
+SHELL
+  same "$(quiet_ssh cat /tmp/outlives.name)" /home/dev/.ssh/agent.sock
+  sleep 3
+  quiet_ssh ': >/tmp/outlives'
+  sleep 4
+  output=$(quiet_ssh cat /tmp/outlives)
+  contains 'status 2'
+  lacks "$key"
+  # Any session will do, also one without a terminal.
+  "$machine" run blog -- sleep 12
+  output=$(quiet_ssh cat /tmp/outlives)
+  contains "$key"
+  quiet_ssh 'kill $(cat /tmp/outlives.pid)'
+}
+
+# With no session open at all, for as long as it was said.
+keys_are_held() {
+  local key look='SSH_AUTH_SOCK=~/.ssh/agent.sock timeout 10 ssh-add -l'
+  key=$(ssh-add -l | cut -d' ' -f2)
+  output=$(quiet_ssh "$look" 2>&1) && return 1
+  expect 0 "$machine" keys hold blog --for 30m
+  sleep 3
+  output=$(quiet_ssh "$look")
+  contains "$key"
+  expect 0 "$machine" list
+  contains 'its keys are held for 30 min'
+  expect 0 "$machine" keys blog
+  contains 'and the keys are held'
+  expect 0 "$machine" keys release blog
+  sleep 1
+  output=$(quiet_ssh "$look" 2>&1) && return 1
+  # It ends with its machine.
+  expect 0 "$machine" keys hold blog
+  expect 0 "$machine" down blog
+  sleep 2
+  same "$(processes)" ''
+  expect 0 "$machine" up blog
+}

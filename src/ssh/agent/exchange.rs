@@ -4,26 +4,30 @@
 //! Once a bind was refused, so is everything after it: nobody knows any more where the connection leads.
 
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::Duration;
 
+use super::ask::Asker;
+use super::client::{OWNER, connect, talk};
 use super::log::{Entry, Log};
-use super::policy::{Hop, Policy, Purpose, Refusal, fingerprint, operation};
+use super::policy::{Hop, Policy, Purpose, Refusal, operation};
 use super::serve::Loan;
 use super::verify::Verifier;
 use super::wire::{
     Bind, FAILURE, LIST, Malformed, Request, SUCCESS, is_signature, parse_identities, parse_payload,
-    parse_request, read_frame, render_identities, write_frame,
+    parse_request, render_identities,
 };
 use crate::failure::Result;
+use crate::model::KeyName;
 
-/// How long the host's agent may take: it may be asking its owner.
-const OWNER: Duration = Duration::from_secs(120);
+/// What all exchanges of one server share.
+pub(super) struct Desk {
+    pub log: Log,
+    pub verifier: Verifier,
+    pub asker: Asker,
+}
 
 /// A client and what is known of it.
 pub(super) struct Exchange<'s> {
-    log: &'s Log,
-    verifier: &'s Verifier,
+    desk: &'s Desk,
     loan: Result<Loan>,
     ssh_pid: Option<i32>,
     hops: Vec<Hop>,
@@ -37,9 +41,9 @@ pub(super) struct Exchange<'s> {
 
 impl<'s> Exchange<'s> {
     /// A client that has said nothing yet.
-    pub fn new(log: &'s Log, verifier: &'s Verifier, loan: Result<Loan>, ssh_pid: Option<i32>) -> Self {
+    pub fn new(desk: &'s Desk, loan: Result<Loan>, ssh_pid: Option<i32>) -> Self {
         let (hops, binds) = (Vec::new(), Vec::new());
-        Self { log, verifier, loan, ssh_pid, hops, barred: None, binds, told: 0, agent: None }
+        Self { desk, loan, ssh_pid, hops, barred: None, binds, told: 0, agent: None }
     }
 
     /// The answer to one request.
@@ -52,7 +56,7 @@ impl<'s> Exchange<'s> {
             Ok(Request::Other(number)) => other(&mut entry, Refusal::Operation(operation(number))),
             Err(Malformed) => other(&mut entry, Refusal::Malformed),
         };
-        let noted = self.log.note(entry, outcome.as_ref().err());
+        let noted = self.desk.log.note(entry, outcome.as_ref().err());
         match outcome {
             Ok(answer) if noted.is_ok() => answer,
             Err(Refusal::NoKey) => render_identities(std::iter::empty()),
@@ -71,8 +75,9 @@ impl<'s> Exchange<'s> {
         entry.request = "bind".into();
         entry.host = Some(self.name_of(bind.host_key));
         let judged = self.loan().and_then(|loan| loan.policy.judge_bind(&self.hops, bind));
-        let verified = judged
-            .and_then(|hop| if self.verifier.is_true(message) { Ok(hop) } else { Err(Refusal::Unverified) });
+        let verified = judged.and_then(|hop| {
+            if self.desk.verifier.is_true(message) { Ok(hop) } else { Err(Refusal::Unverified) }
+        });
         match verified {
             Ok(hop) => {
                 self.hops.push(hop);
@@ -94,7 +99,9 @@ impl<'s> Exchange<'s> {
         }
         let answer = self.ask(&LIST)?;
         let found = parse_identities(&answer).or(Err(Refusal::AgentRefused))?;
-        let keys: Vec<&[u8]> = found.into_iter().map(|identity| identity.key).collect();
+        let policy = &self.loan()?.policy;
+        let keys: Vec<&[u8]> =
+            found.into_iter().map(|identity| identity.key).filter(|key| policy.shows(key)).collect();
         if keys.is_empty() { Err(Refusal::NoKey) } else { Ok(render_identities(keys.into_iter())) }
     }
 
@@ -106,14 +113,23 @@ impl<'s> Exchange<'s> {
         entry: &mut Entry,
     ) -> Result<Vec<u8>, Refusal> {
         entry.request = "sign".into();
-        entry.key = Some(fingerprint(key));
-        match self.loan()?.policy.judge_sign(&self.hops, key, parse_payload(data))? {
+        entry.key = Some(KeyName::of(key).to_string());
+        let purpose = self.loan()?.policy.judge_sign(&self.hops, key, parse_payload(data))?;
+        let what = match purpose {
+            Purpose::Commit => "sign a commit or tag".into(),
+            Purpose::Login { ref user, ref host } => format!("log in to {host} as {user}"),
+        };
+        match purpose {
             Purpose::Commit => entry.purpose = Some("commit".into()),
             Purpose::Login { user, host } => {
                 entry.purpose = Some("login".into());
                 (entry.user, entry.host) = (Some(user), Some(host));
             }
         }
+        let question =
+            format!("May the machine `{}` {what} with the key {}?", self.desk.log.machine, KeyName::of(key));
+        let loan = self.loan()?;
+        self.desk.asker.confirm(loan.policy.ask, loan.ask_with.as_ref(), &question)?;
         let answer = self.ask(message)?;
         if is_signature(&answer) { Ok(answer) } else { Err(Refusal::AgentRefused) }
     }
@@ -121,7 +137,9 @@ impl<'s> Exchange<'s> {
     /// What a host is called in the log.
     fn name_of(&self, host_key: &[u8]) -> String {
         let policy = self.loan.as_ref().map(|loan| &loan.policy).ok();
-        policy.and_then(|policy| policy.name_of(host_key)).unwrap_or_else(|| fingerprint(host_key))
+        policy
+            .and_then(|policy| policy.name_of(host_key))
+            .unwrap_or_else(|| KeyName::of(host_key).to_string())
     }
 
     /// Asks the host's agent, which first hears of the hops: it may hold keys with rules of their own. Whether it knows
@@ -132,7 +150,7 @@ impl<'s> Exchange<'s> {
         } else {
             let socket = self.loan()?.upstream.clone().ok_or(Refusal::NoAgent)?;
             self.told = 0;
-            connect(&socket).or(Err(Refusal::NoAgent))?
+            connect(&socket, OWNER).or(Err(Refusal::NoAgent))?
         };
         for bind in &self.binds[self.told..] {
             talk(&mut agent, bind).or(Err(Refusal::NoAgent))?;
@@ -148,16 +166,4 @@ impl<'s> Exchange<'s> {
 fn other(entry: &mut Entry, refusal: Refusal) -> Result<Vec<u8>, Refusal> {
     entry.request = "other".into();
     Err(refusal)
-}
-
-fn connect(socket: &Path) -> std::io::Result<UnixStream> {
-    let agent = UnixStream::connect(socket)?;
-    agent.set_read_timeout(Some(OWNER))?;
-    agent.set_write_timeout(Some(OWNER))?;
-    Ok(agent)
-}
-
-fn talk(agent: &mut UnixStream, message: &[u8]) -> std::io::Result<Vec<u8>> {
-    write_frame(agent, message)?;
-    read_frame(agent)?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }

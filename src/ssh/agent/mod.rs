@@ -3,6 +3,8 @@
 //! Enters: what is granted, the host's agent. Leaves: a server that ends when dropped, and a log of every request.
 //! The guest is the enemy here: each of its bytes goes through `wire`, each of its wishes through `policy`.
 
+mod ask;
+mod client;
 mod exchange;
 mod log;
 mod policy;
@@ -12,8 +14,7 @@ mod serve;
 mod verify;
 mod wire;
 
-pub use log::{refused_since, timestamp};
-#[cfg(test)]
-pub use policy::fingerprint;
-pub use policy::{Destination, Policy, key_bytes};
+pub use client::{HeldKey, held_keys};
+pub use log::{Entry, read_log, refused_since, timestamp};
+pub use policy::{Destination, Policy};
 pub use serve::{AgentServer, Lend, Loan, Service};

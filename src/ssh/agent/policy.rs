@@ -3,12 +3,8 @@
 //! Enters: who is granted what, and decoded requests. Leaves: a purpose that is allowed, or why it is refused.
 //! The reasons are read by people, in the log and at the end of a session.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use sha2::{Digest, Sha256};
-
 use super::wire::{Bind, Login, Payload};
-use crate::model::shown;
+use crate::model::{KeyAsk, KeyName, shown};
 
 /// A host that a machine may log in to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +24,12 @@ pub struct Policy {
     pub machine_key: Vec<u8>,
     /// Where it may log in.
     pub destinations: Vec<Destination>,
+    /// The keys that may log in; `None`: all that the agent holds.
+    pub only: Option<Vec<KeyName>>,
     /// Keys that may sign commits and tags.
-    pub signers: Vec<Vec<u8>>,
+    pub signers: Vec<KeyName>,
+    /// When their owner is asked.
+    pub ask: KeyAsk,
 }
 
 /// One ssh connection on the way from here to where the agent is used.
@@ -77,7 +77,7 @@ pub(super) enum Refusal {
     )]
     NotSaid,
     #[error("a host with the key {0} is none that this project may log in to")]
-    UnknownHost(String),
+    UnknownHost(KeyName),
     #[error("the agent was lent on to a further host")]
     LentOn,
     #[error("the login is for another session than the host has signed")]
@@ -88,12 +88,18 @@ pub(super) enum Refusal {
     WrongUser { user: String, host: String },
     #[error("the signature is asked of one key and names another")]
     OtherKey,
+    #[error("the key {0} is not granted")]
+    KeyNotGranted(KeyName),
+    #[error("its owner said no, or nothing within a minute")]
+    Declined,
+    #[error("its owner is to be asked, and there is no program to ask with: set SSH_ASKPASS")]
+    NobodyToAsk,
     #[error("nobody can tell what would be signed")]
     Opaque,
     #[error("a signature for `{0}` is not granted, only for `git`")]
     Namespace(String),
     #[error("the key {0} is not the one that signs this project's commits")]
-    NotASigner(String),
+    NotASigner(KeyName),
     #[error("no ssh-agent answers on this computer")]
     NoAgent,
     #[error("the ssh-agent of this computer refused: is it locked, is the key in it, was it confirmed?")]
@@ -113,10 +119,10 @@ impl Policy {
         match hops {
             [] => is_machine().then_some(()).ok_or(Refusal::WrongMachine),
             [first] if first.session == bind.session || !first.forwards => Err(Refusal::Rebound),
-            [_] => self.at(bind.host_key).next().map(drop).ok_or_else(|| {
-                let host_key = fingerprint(bind.host_key);
-                Refusal::UnknownHost(host_key)
-            }),
+            [_] => {
+                let unknown = || Refusal::UnknownHost(KeyName::of(bind.host_key));
+                self.at(bind.host_key).next().map(drop).ok_or_else(unknown)
+            }
             _ => Err(Refusal::Rebound),
         }?;
         let (host_key, session) = (bind.host_key.to_vec(), bind.session.to_vec());
@@ -132,6 +138,16 @@ impl Policy {
             [.., last] if last.forwards => Err(Refusal::LentOn),
             _ => Ok(true),
         }
+    }
+
+    /// Whether a key is of any use to the machine.
+    pub(super) fn shows(&self, key: &[u8]) -> bool {
+        let name = KeyName::of(key);
+        self.may_log_in(&name) || self.signers.contains(&name)
+    }
+
+    fn may_log_in(&self, name: &KeyName) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name))
     }
 
     /// What a signature by `key` over `payload` is allowed for.
@@ -157,6 +173,10 @@ impl Policy {
         if login.key != key {
             return Err(Refusal::OtherKey);
         }
+        let name = KeyName::of(key);
+        if !self.may_log_in(&name) {
+            return Err(Refusal::KeyNotGranted(name));
+        }
         let names: Vec<&Destination> = self.at(&last.host_key).collect();
         let granted = names.iter().find(|host| host.users.iter().any(|user| user.as_bytes() == login.user));
         let user = shown(&String::from_utf8_lossy(login.user));
@@ -172,11 +192,8 @@ impl Policy {
         if namespace != b"git" {
             return Err(Refusal::Namespace(shown(&String::from_utf8_lossy(namespace))));
         }
-        if self.signers.iter().any(|signer| signer == key) {
-            Ok(Purpose::Commit)
-        } else {
-            Err(Refusal::NotASigner(fingerprint(key)))
-        }
+        let name = KeyName::of(key);
+        if self.signers.contains(&name) { Ok(Purpose::Commit) } else { Err(Refusal::NotASigner(name)) }
     }
 
     /// What a host with this key is called; the machine itself is called that.
@@ -203,17 +220,6 @@ pub(super) const fn operation(number: u8) -> &'static str {
         27 => "an unknown extension",
         _ => "an unknown operation",
     }
-}
-
-/// A public key as `ssh-keygen -l` shows it.
-pub fn fingerprint(key: &[u8]) -> String {
-    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)))
-}
-
-/// The bytes of a public key given as `ssh-ed25519 AAAA…`.
-pub fn key_bytes(text: &str) -> Option<Vec<u8>> {
-    let data = text.split_whitespace().nth(1)?;
-    base64::engine::general_purpose::STANDARD.decode(data).ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ fn policy() -> Policy {
     Policy {
         machine_key: MACHINE.into(),
         destinations: vec![host("github.com", "git"), host("alias", "deploy")],
-        signers: vec![KEY.to_vec()],
+        only: None,
+        signers: vec![KeyName::of(KEY)],
+        ask: KeyAsk::Never,
     }
 }
 
@@ -57,7 +59,7 @@ fn the_first_hop_is_the_machine_and_the_second_a_granted_host() {
     assert_eq!(judge(&machine, bind(GIT, SESSION, false)), Ok(GIT.to_vec()));
     assert_eq!(judge(&machine, bind(MACHINE, &[1; 32], true)), Err(Refusal::Rebound));
     let evil = judge(&machine, bind(b"evil", SESSION, false));
-    assert_eq!(evil, Err(Refusal::UnknownHost(fingerprint(b"evil"))));
+    assert_eq!(evil, Err(Refusal::UnknownHost(KeyName::of(b"evil"))));
     assert_eq!(judge(&at_git(), bind(GIT, &[9; 32], false)), Err(Refusal::Rebound));
 }
 
@@ -108,8 +110,23 @@ fn only_the_configured_key_signs_and_only_for_git() {
         assert!(matches!(judge(machine, Payload::Signature { namespace }), Err(Refusal::Namespace(_))));
     }
     let other = policy().judge_sign(machine, b"another key", Payload::Signature { namespace: b"git" });
-    assert_eq!(other, Err(Refusal::NotASigner(fingerprint(b"another key"))));
+    assert_eq!(other, Err(Refusal::NotASigner(KeyName::of(b"another key"))));
     assert_eq!(judge(machine, parse_payload(b"anything")), Err(Refusal::Opaque));
+}
+
+#[test]
+fn a_key_that_is_not_named_neither_shows_nor_logs_in() {
+    let other = KeyName::of(b"another key");
+    let narrow = Policy { only: Some(vec![other.clone()]), signers: Vec::new(), ..policy() };
+    assert!(narrow.shows(b"another key") && !narrow.shows(KEY));
+    let refused = narrow.judge_sign(&at_git(), KEY, Payload::Login(login(b"git")));
+    assert_eq!(refused, Err(Refusal::KeyNotGranted(KeyName::of(KEY))));
+    // A key that signs is shown, and still logs in nowhere.
+    let signing = Policy { signers: vec![KeyName::of(KEY)], ..narrow };
+    assert!(signing.shows(KEY));
+    assert!(signing.judge_sign(&at_git(), KEY, Payload::Login(login(b"git"))).is_err());
+    let none = Policy { only: Some(Vec::new()), signers: Vec::new(), ..policy() };
+    assert!(!none.shows(KEY));
 }
 
 #[test]

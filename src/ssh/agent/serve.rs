@@ -13,14 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::exchange::Exchange;
+use super::ask::Asker;
+use super::exchange::{Desk, Exchange};
 use super::log::{Entry, Log};
 use super::policy::{Policy, Refusal};
 use super::verify::Verifier;
 use super::wire::{read_frame, write_frame};
 use crate::disk::{self, Lock};
 use crate::failure::{Context, Result};
-use crate::process::{Runner, peer_of};
+use crate::process::{Cmd, Companion, Runner, peer_of};
 
 /// Connections at one time; a guest that opens more is refused.
 const CONNECTIONS: usize = 8;
@@ -31,6 +32,8 @@ const TAKE_OVER: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(15);
 /// How long a client may be silent: a login takes seconds, and one that a person hesitates over some minutes.
 const SILENCE: Duration = Duration::from_secs(600);
+/// How often the guest's name for the agent is looked after.
+const AGAIN: Duration = Duration::from_secs(5);
 /// From one request to the next, on average: a rebase signs some dozens a second, a flood would fill the log.
 const PACE: Duration = Duration::from_millis(10);
 /// How much faster than that for a moment.
@@ -42,6 +45,8 @@ pub struct Loan {
     pub policy: Policy,
     /// The host's agent, when there is one.
     pub upstream: Option<PathBuf>,
+    /// The program that asks the owner, to be given the question.
+    pub ask_with: Option<Cmd>,
 }
 
 /// Finds out what the machine of a name is lent. It is asked anew for each connection, so that a grant counts at once, and its end too.
@@ -57,7 +62,11 @@ pub struct Service {
     pub log: PathBuf,
     /// What is lent.
     pub lend: Lend,
-    /// Starts the program that verifies.
+    /// Gives the guest a socket under the name that stays the same, for as long as it runs.
+    pub anchor: Cmd,
+    /// After how long of serving that is started.
+    pub settled: Duration,
+    /// Starts the programs that verify, ask and anchor.
     pub runner: Runner,
 }
 
@@ -71,8 +80,10 @@ pub struct AgentServer {
 struct Shared {
     socket: PathBuf,
     lend: Lend,
-    log: Log,
-    verifier: Verifier,
+    desk: Desk,
+    runner: Runner,
+    anchor: Cmd,
+    settled: Duration,
     stop: AtomicBool,
     /// The clients that are connected, by a number of their own.
     clients: Mutex<BTreeMap<u64, UnixStream>>,
@@ -89,8 +100,14 @@ impl AgentServer {
         let folder = service.socket.parent().unwrap_or(Path::new("/"));
         let shared = Arc::new(Shared {
             lend: service.lend,
-            log: Log { path: service.log, machine: service.machine },
-            verifier: Verifier::new(service.runner, folder),
+            desk: Desk {
+                log: Log { path: service.log, machine: service.machine },
+                verifier: Verifier::new(service.runner.clone(), folder),
+                asker: Asker::new(service.runner.clone()),
+            },
+            runner: service.runner,
+            anchor: service.anchor,
+            settled: service.settled,
             socket: service.socket,
             stop: AtomicBool::new(false),
             clients: Mutex::default(),
@@ -147,9 +164,11 @@ fn listen(socket: &Path) -> Result<UnixListener> {
 
 fn serve_in_turn(shared: &Arc<Shared>, first: Option<(Lock, UnixListener)>) {
     let mut turn = first;
+    // One that takes over from another finds a name in the guest that leads nowhere.
+    let waited = turn.is_none();
     while !shared.stop.load(Ordering::Relaxed) {
         if let Some((_lock, listener)) = &turn {
-            return serve(listener, shared);
+            return serve(listener, shared, if waited { Duration::ZERO } else { shared.settled });
         }
         thread::park_timeout(TAKE_OVER);
         if let Ok(Some(lock)) = take_turn(&shared.socket) {
@@ -158,9 +177,17 @@ fn serve_in_turn(shared: &Arc<Shared>, first: Option<(Lock, UnixListener)>) {
     }
 }
 
-fn serve(listener: &UnixListener, shared: &Arc<Shared>) {
+fn serve(listener: &UnixListener, shared: &Arc<Shared>, settled: Duration) {
     let mut number = 0;
+    let (mut anchor, mut due) = (None::<Companion>, Instant::now() + settled);
     while !shared.stop.load(Ordering::Relaxed) {
+        if Instant::now() >= due {
+            due = Instant::now() + AGAIN;
+            if !anchor.as_mut().is_some_and(Companion::runs) {
+                // Without it the agent is there all the same, under the names of the sessions.
+                anchor = shared.runner.accompany(&shared.anchor).ok();
+            }
+        }
         match listener.accept() {
             Ok((client, _)) => {
                 number += 1;
@@ -184,7 +211,7 @@ fn admit(client: UnixStream, number: u64, shared: &Arc<Shared>) {
         shared.wait_for_pace();
         let entry = Entry { request: "connect".into(), ssh_pid, ..Entry::default() };
         // Refused is refused, written down or not.
-        let _ = shared.log.note(entry, Some(&Refusal::TooMany));
+        let _ = shared.desk.log.note(entry, Some(&Refusal::TooMany));
         return;
     }
     let Ok(twin) = client.try_clone() else { return };
@@ -201,8 +228,8 @@ fn attend(mut client: UnixStream, shared: &Shared, ssh_pid: Option<i32>) -> std:
     client.set_nonblocking(false)?;
     client.set_read_timeout(Some(SILENCE))?;
     client.set_write_timeout(Some(SILENCE))?;
-    let mut exchange =
-        Exchange::new(&shared.log, &shared.verifier, (shared.lend)(&shared.log.machine), ssh_pid);
+    let loan = (shared.lend)(&shared.desk.log.machine);
+    let mut exchange = Exchange::new(&shared.desk, loan, ssh_pid);
     while let Some(message) = read_frame(&mut client)? {
         shared.wait_for_pace();
         write_frame(&mut client, &exchange.answer(&message))?;

@@ -3,10 +3,11 @@
 //! Enters: what OpenSSH's programs said to each other. Leaves: nothing; the real `ssh-agent` verifies.
 
 use super::super::log::read_log;
-use super::super::policy::{Destination, fingerprint};
+use super::super::policy::Destination;
 use super::super::recorded::{asked, identities};
 use super::super::wire::{FAILURE, LIST, Request, SUCCESS, parse_identities, parse_request};
 use super::*;
+use crate::model::{KeyAsk, KeyName};
 use crate::process::Interrupt;
 
 /// A folder with an agent of the host's, and what is lent of it.
@@ -39,7 +40,14 @@ impl Desk {
             socket: self.path("agent"),
             machine: "blog".into(),
             log: self.path("agent.log"),
-            lend: Arc::new(move |_| Ok(Loan { policy: policy(), upstream: Some(upstream.clone()) })),
+            anchor: Cmd::new("sh")
+                .args(["-c", "touch \"$1\"; exec cat", "sh"])
+                .arg(self.path("anchored"))
+                .open_input(),
+            settled: Duration::from_millis(50),
+            lend: Arc::new(move |_| {
+                Ok(Loan { policy: policy(), upstream: Some(upstream.clone()), ask_with: None })
+            }),
             runner: Runner::new(vec![("PATH".into(), "/usr/bin:/bin".into())], Interrupt::default(), None),
         })
         .expect("serving")
@@ -100,7 +108,9 @@ fn policy() -> Policy {
     Policy {
         machine_key: key_of(&asked(3)[0]),
         destinations: [3, 4, 5].map(host).into(),
-        signers: vec![key_of(&asked(6)[2])],
+        only: None,
+        signers: vec![KeyName::of(&key_of(&asked(6)[2]))],
+        ask: KeyAsk::Never,
     }
 }
 
@@ -121,7 +131,7 @@ fn recorded_conversations_pass_with_every_kind_of_host_key() {
     assert_eq!(log[..4], ["bind", "bind", "list", "sign"].map(|request| line(request, None)));
     assert_eq!(log.len(), 15);
     let last = read_log(&desk.path("agent.log")).pop().expect("an entry");
-    let key = fingerprint(&policy().signers[0]);
+    let key = policy().signers[0].to_string();
     assert_eq!((last.purpose.as_deref(), last.key), (Some("commit"), Some(key)));
     // The agent hears of the hops before it is asked.
     assert_eq!(held(&desk.asked)[..4], [27, 27, 11, 13]);
@@ -201,6 +211,24 @@ fn answers_while_served_hands_over_and_then_is_dead() {
     assert!(desk.path("agent").exists());
     assert!(!desk.is_served(), "nobody serves any more");
     assert_eq!(talk(&mut open, &LIST), None, "a connection that was open has ended too");
+}
+
+#[test]
+fn the_anchor_holds_while_served_and_comes_back() {
+    let desk = Desk::new();
+    let anchored = desk.path("anchored");
+    let comes = || {
+        (0..200).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            anchored.exists()
+        })
+    };
+    let (first, second) = (desk.serve(), desk.serve());
+    assert!(comes(), "the one that serves has settled");
+    std::fs::remove_file(&anchored).expect("removed");
+    drop(first);
+    assert!(comes(), "the one that took over anchors at once");
+    drop(second);
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //! Enters: a bind, as it came. Leaves: whether it is true. OpenSSH's agent checks each kind of host key before it takes a
 //! bind (ssh-agent.c, `process_ext_session_bind`), and each computer that can send binds has it.
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::wire::{SUCCESS, read_frame, write_frame};
+use super::client::{connect, talk};
+use super::wire::SUCCESS;
 use crate::failure::{Context, Result};
 use crate::process::{Cmd, Runner};
 
@@ -54,22 +54,13 @@ impl Verifier {
         let socket = folder.path().join("a");
         let cmd = Cmd::new("ssh-agent").arg("-D").arg("-a").arg(&socket).own_group();
         let _agent = self.runner.accompany(&cmd)?;
-        let attempt = || -> std::io::Result<Vec<u8>> {
-            let mut stream = connect(&socket)?;
-            stream.set_read_timeout(Some(LIMIT))?;
-            write_frame(&mut stream, message)?;
-            read_frame(&mut stream).map(Option::unwrap_or_default)
+        let deadline = Instant::now() + LIMIT;
+        let answer = loop {
+            match connect(&socket, LIMIT) {
+                Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                connected => break connected.and_then(|mut agent| talk(&mut agent, message)),
+            }
         };
-        attempt().because(|| "failed to ask ssh-agent for a host's signature")
-    }
-}
-
-fn connect(socket: &Path) -> std::io::Result<UnixStream> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        match UnixStream::connect(socket) {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-            done => return done,
-        }
+        answer.because(|| "failed to ask ssh-agent for a host's signature")
     }
 }
