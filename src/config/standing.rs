@@ -47,7 +47,6 @@ pub(super) const PROJECT_KEYS: &[(&str, OfProject)] = &[
     ("host_access", UserOnly),
     ("idle", UserOnly),
     ("keep_awake", UserOnly),
-    ("keys", UserOnly),
     ("lan_access", UserOnly),
     ("network", UserOnly),
     ("secrets", UserOnly),

@@ -53,6 +53,7 @@ fn a_line_says_what_was_seen_and_the_rest_is_not_probed() {
     ");
     assert_snapshot!(world.effects(), @"
     limactl list
+    ssh resolve any-host
     ssh list keys, agent lent
     ssh ask
     guest probe

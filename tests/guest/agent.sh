@@ -27,12 +27,15 @@ another_host_is_refused() {
   ssh-keygen -q -t ed25519 -N '' -f "$git_folder/other_key"
   sed -e "s|^Port .*|Port $port|" -e "s|host_key|other_key|" -e "s|sshd.pid|other.pid|" "$git_folder/sshd_config" >"$git_folder/other_config"
   "$(PATH=$PATH:/usr/sbin command -v sshd)" -f "$git_folder/other_config"
+  # The floor is no reason to be refused here.
+  set_access "allow = [\"192.168.5.2:$git_port\", \"192.168.5.2:$port\"]"
   local login="ssh -o BatchMode=yes -o UserKnownHostsFile=/tmp/other -p $port $(id -un)@192.168.5.2 echo inside"
   "$machine" run blog -- sh -c "echo '[192.168.5.2]:$port $(cut -d' ' -f1,2 "$git_folder/other_key.pub")' >/tmp/other"
   expect 255 "$machine" run blog -- sh -c "$login"
   lacks inside
   contains 'is none that this project may log in to'
   kill "$(cat "$git_folder/other.pid")"
+  set_access
 }
 
 # What outlives a session, such as tmux, finds the agent again under the name it knows.

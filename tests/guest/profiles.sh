@@ -95,6 +95,7 @@ copied_profile() {
   chmod 755 "$work/flyctl"
   tar --create --gzip --file "$archive" --directory "$work" flyctl
   configure_whole '"my-fly"'
+  printf 'allow = ["192.168.5.2:%s"]\n' "$port" >>"$config/projects.toml"
   expect 1 "$machine" up whole
   contains 'the step `my-fly: setup.sh` failed in the guest'
   contains FAILED

@@ -159,6 +159,7 @@ secrets_clone() {
   "$machine" destroy vault --discard --yes
   sed -i '/^\[vault\]/,$d' "$config/projects.toml"
   vault_project "repos = [\"https://192.168.5.2:$port/private.git\"]
+allow = [\"192.168.5.2:$port\"]
 setup = [\"cat /run/secrets/PLAIN >/dev/null\"]
 git = { token = \"PLAIN\", username = \"me\" }" >>"$config/projects.toml"
   expect 0 "$machine" up vault
