@@ -37,10 +37,9 @@ use ui::{Loudness, print_failure};
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let argv0 = PathBuf::from(args.first().cloned().unwrap_or_default());
-    if launcher::is_launcher(&argv0) {
-        let failure = launcher::launch(&argv0, args.get(1..).unwrap_or_default());
-        print_failure(&failure);
-        return ExitCode::from(failure.kind.code());
+    let words = args.get(1..).unwrap_or_default();
+    if launcher::is_launcher(&argv0, words) {
+        return conclude(launcher::launch(&argv0, words).map(|()| 0));
     }
     clap_complete::CompleteEnv::with_factory(Cli::grouped).complete();
     let parsed =
@@ -54,13 +53,17 @@ fn main() -> ExitCode {
         }
     };
     let options = options(&cli);
-    match run(&cli.command, options) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
+    conclude(run(&cli.command, options))
+}
+
+fn conclude(outcome: Result<u8>) -> ExitCode {
+    outcome.map_or_else(
+        |failure| {
             print_failure(&failure);
             ExitCode::from(failure.kind.code())
-        }
-    }
+        },
+        ExitCode::from,
+    )
 }
 
 fn options(cli: &Cli) -> Options {

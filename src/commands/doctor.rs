@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
-use crate::lima::launcher::{Choice, KvmNode, choose, kvm_node, program_name};
-use crate::model::{Computer, HostOs};
+use crate::lima::launcher::{Choice, KvmNode, choose, find_enclosure, kvm_node, program_name};
+use crate::model::{Computer, HostOs, Openings};
 use crate::process::Cmd;
 use crate::record::TrustStore;
 use crate::ssh::{BINDS_SINCE, IncludeState, include_state, ssh_version};
@@ -86,6 +86,7 @@ fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
         checks.push(qemu(context));
         checks.push(program_check(context, "qemu-img"));
         checks.push(kvm(computer));
+        checks.push(enclosure(context));
     }
     checks.push(agent(context));
     checks.push(ssh_include(context));
@@ -174,6 +175,20 @@ fn kvm(computer: &Computer) -> Check {
         (Ok(_), KvmNode::Usable) => good("accelerator", "KVM"),
         (Ok((_, told)), _) => remark("accelerator", told.unwrap_or_default()),
         (Err(failure), _) => bad("accelerator", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+    }
+}
+
+/// A network of its own for each machine, which its own root cannot change.
+fn enclosure(context: &Context) -> Check {
+    match find_enclosure(&context.runner, &context.binary, &Openings::default()) {
+        Ok(found) => good("network", format!("machines are enclosed: {}", found.pasta.display())),
+        Err(lack) => remark(
+            "network",
+            format!(
+                "a guest's root reaches this computer and its networks: {}\n{}",
+                lack.reason, lack.remedy
+            ),
+        ),
     }
 }
 

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::boot::{Boot, Patience, console_lines, wait_for_guest};
 use super::driver::{Driver, log_message};
-use super::launcher::{self, Choice, Engine, Launch, Verdict};
+use super::launcher::{self, Choice, Enclosure, Engine, Launch, Verdict};
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::layout::Layout;
-use crate::model::HostOs;
+use crate::model::{HostOs, Openings};
 use crate::process::{Identity, Runner, terminate_verified};
 use crate::ssh::{Attempt, Road};
 
@@ -42,7 +42,9 @@ pub struct Acceleration<'a> {
     pub choice: Choice,
     /// This program, for the launcher's link.
     pub binary: &'a Path,
-    /// Told once when it is not the fast way.
+    /// What of this computer and its networks the guest may reach.
+    pub openings: &'a Openings,
+    /// Told once when it is not the fast way, or cannot be enclosed.
     pub say: &'a dyn Fn(&str),
 }
 
@@ -75,8 +77,7 @@ impl Driver<'_> {
                     "KVM does not boot this machine here: trying software emulation, many times slower",
                 );
                 self.remember_hang()?;
-                let launch = Launch { engine: Engine::Tcg, wakes: None };
-                launcher::write_launch(&self.layout.instance(name), &launch)?;
+                self.change_launch(name, |launch| launch.engine = Engine::Tcg)?;
                 self.start_once(name, road, Some(Engine::Tcg)).map_err(|trouble| trouble.failure)
             }
             outcome => outcome.map_err(|trouble| trouble.failure),
@@ -222,8 +223,40 @@ impl Driver<'_> {
         if let Some(sentence) = told {
             (acceleration.say)(sentence);
         }
-        launcher::write_launch(&self.layout.instance(name), &Launch { engine, wakes })?;
+        let found = launcher::find_enclosure(self.runner, acceleration.binary, acceleration.openings);
+        if let Err(lack) = &found {
+            (acceleration.say)(&format!(
+                "nothing but the guest's own floor keeps it from this computer and its networks: {}; {}",
+                lack.reason, lack.remedy
+            ));
+        }
+        launcher::write_launch(
+            &self.layout.instance(name),
+            &Launch { engine, wakes, enclosure: found.ok() },
+        )?;
         Ok(Some(engine))
+    }
+
+    pub(super) fn change_launch(&self, name: &str, change: impl Fn(&mut Launch)) -> Result<()> {
+        let instance = self.layout.instance(name);
+        let mut launch = launcher::read_launch(&instance)?;
+        change(&mut launch);
+        launcher::write_launch(&instance, &launch)
+    }
+
+    /// Tells the helper of a machine that runs what is open now; it takes a second or two. Says whether that is all:
+    /// ports of this computer's own loopback count from the next start.
+    pub fn reopen(&self, name: &str, openings: &Openings) -> Result<bool> {
+        let Ok(launch) = launcher::read_launch(&self.layout.instance(name)) else { return Ok(true) };
+        let Some(enclosure) = launch.enclosure else { return Ok(true) };
+        if enclosure.openings == *openings {
+            return Ok(true);
+        }
+        self.change_launch(name, |launch| {
+            let change = |enclosure: Enclosure| Enclosure { openings: openings.clone(), ..enclosure };
+            launch.enclosure = launch.enclosure.take().map(change);
+        })?;
+        Ok(enclosure.openings.host_ports() == openings.host_ports())
     }
 
     fn read_verdict(&self) -> Result<Option<Verdict>> {

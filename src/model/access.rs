@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Refused, shown};
 
+/// Where a guest finds its host.
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 5, 2);
 /// The user-mode network of every machine.
 pub const GUEST_NETWORK: Network = Network::fixed(192, 168, 5, 0, 24);
 /// The networks that are nobody's on the internet: RFC 1918, and what providers and VPNs use (RFC 6598).
@@ -230,6 +232,14 @@ impl Openings {
         within(&NEVER) || (!self.lan && within(&LAN))
     }
 
+    /// The ports of this computer's loopback that are open to the guest, at 192.168.5.2; `None` for all of them.
+    pub fn host_ports(&self) -> Option<Vec<u16>> {
+        let doors = self.doors.iter().filter(|door| door.network == HOST.into());
+        // A door without a port is all of them.
+        let ports: Option<Vec<u16>> = doors.map(|door| door.port).collect();
+        ports.filter(|_| !self.host)
+    }
+
     /// The networks that are closed, doors and exceptions aside.
     pub fn closed(&self) -> Vec<Network> {
         // It lies in a private network itself, and rules take no network twice.
@@ -301,6 +311,21 @@ mod tests {
         assert_eq!(refuses(&Openings { doors: doors.clone(), ..Openings::default() }), [1, 1, 1, 0, 1, 0]);
         let other_port = Openings { doors, ..Openings::default() };
         assert!(other_port.refuse(Ipv4Addr::new(169, 254, 169, 254), 80));
+    }
+
+    #[test]
+    fn loopback_is_opened_by_ports() {
+        let open = |doors: &[&str], host| {
+            let open = |door: &&str| {
+                let (network, port) = door.split_once(':').unwrap_or((door, ""));
+                Opening { network: network.parse().expect("a network"), port: port.parse().ok() }
+            };
+            Openings { host, lan: true, doors: doors.iter().map(open).collect() }.host_ports()
+        };
+        assert_eq!(open(&["10.0.0.5:22"], false), Some(vec![]));
+        assert_eq!(open(&["192.168.5.2:5432", "192.168.5.2:80"], false), Some(vec![5432, 80]));
+        assert_eq!(open(&["192.168.5.2"], false), None);
+        assert_eq!(open(&[], true), None);
     }
 
     proptest! {

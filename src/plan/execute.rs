@@ -138,6 +138,7 @@ impl Work<'_> {
         self.record.belong_to(&self.goal.config_file, self.goal.repository.as_ref());
         self.record.git_hosts.clone_from(&self.goal.git_hosts);
         self.record.addresses.clone_from(&self.goal.addresses);
+        self.record.openings.clone_from(&self.goal.openings);
         self.record.forward_agent = self.goal.forward_agent;
         self.record.signing_key.clone_from(&self.goal.signing_key);
         self.record.folder = self.goal.folder();
@@ -187,7 +188,11 @@ impl Work<'_> {
             Step::Create => self.create(reporter),
             Step::Repair => self.repair(reporter),
             Step::Resize => self.resize(),
-            Step::Start | Step::Wake | Step::Connect => self.boot(reporter, step),
+            Step::Start | Step::Wake => self.boot(reporter, step),
+            Step::Connect => {
+                self.boot(reporter, step)?;
+                self.reopen(reporter)
+            }
             Step::Provision => {
                 let observation = std::mem::take(&mut self.observation);
                 provision(self, &observation, reporter)?;
@@ -300,6 +305,17 @@ impl Work<'_> {
         };
         self.observation = self.ask_until_booted()?;
         reporter.done(phase, connection.describe());
+        Ok(())
+    }
+
+    /// Opens and closes for a machine that runs.
+    fn reopen(&self, reporter: &Reporter) -> Result<()> {
+        let name = self.name();
+        if !self.site.driver().reopen(name, &self.goal.openings)? {
+            reporter.ui.say(&format!(
+                "this computer's own ports count from the next start on: `machine down {name} && machine up {name}`"
+            ));
+        }
         Ok(())
     }
 

@@ -127,6 +127,7 @@ fn blank(goal: &Goal) -> MachineRecord {
         git_hosts: goal.git_hosts.clone(),
         addresses: goal.addresses.clone(),
         signing_key: goal.signing_key.clone(),
+        openings: goal.openings.clone(),
         ..MachineRecord::blank(goal.name.as_str())
     };
     record.belong_to(&goal.config_file, goal.repository.as_ref());

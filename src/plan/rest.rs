@@ -64,7 +64,8 @@ impl Site<'_> {
             }
             return Ok(None);
         };
-        match self.driver().wake(record, &note, road, &self.acceleration())? {
+        let openings = record.openings.clone();
+        match self.driver().wake(record, &note, road, &self.acceleration(&openings))? {
             Woken::Up(started) => {
                 self.after_wake(record, road, &note);
                 Ok(Some(started))

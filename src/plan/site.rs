@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::layout::Layout;
 use crate::lima::launcher::{Choice, Engine};
 use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
-use crate::model::{ByteSize, Host, HostOs, ProjectName};
+use crate::model::{ByteSize, Host, HostOs, Openings, ProjectName};
 use crate::process::Runner;
 use crate::record::{HostAgent, MachineRecord};
 use crate::ssh::{AgentServer, Attempt, HostBlock, Lend, Road, Service, render_hosts};
@@ -107,9 +107,9 @@ impl Site<'_> {
         })
     }
 
-    /// How QEMU is to be accelerated.
-    pub fn acceleration(&self) -> Acceleration<'_> {
-        Acceleration { choice: self.choice, binary: self.binary, say: self.say }
+    /// How QEMU is to be started for a guest that may reach so much.
+    pub(super) fn acceleration<'a>(&'a self, openings: &'a Openings) -> Acceleration<'a> {
+        Acceleration { choice: self.choice, binary: self.binary, openings, say: self.say }
     }
 
     /// Makes a known machine answer: over the master that is up, a new one, or after starting it. Never provisions.
@@ -185,7 +185,7 @@ impl Site<'_> {
         } else {
             record.generation += 1;
             record.save(self.layout)?;
-            driver.start(&record.name, &road, &self.acceleration())?
+            driver.start(&record.name, &road, &self.acceleration(&record.openings))?
         };
         record.answered = true;
         record.held = false;

@@ -199,6 +199,13 @@ impl Runner {
         self.spawn(cmd, stdin_of(cmd), [Stdio::null(), Stdio::null()]).map(Companion::new)
     }
 
+    /// As [`Self::detach`], with one end of a socket or pipe for its standard input.
+    #[cfg(target_os = "linux")]
+    pub fn attach(&self, cmd: &Cmd, input: std::os::fd::OwnedFd, log: &File) -> Result<Child> {
+        let clone = || log.try_clone().map(Stdio::from).because(|| "failed to duplicate a log file");
+        self.spawn(&cmd.clone().own_group(), input.into(), [clone()?, clone()?])
+    }
+
     fn collect(&self, cmd: &Cmd, sink: &mut dyn FnMut(Source, &[u8])) -> Result<Finished> {
         let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::piped(), Stdio::piped()])?;
         self.attend(&mut child, cmd, sink)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
-use crate::model::{GitHost, PortForward};
+use crate::model::{GitHost, Openings, PortForward};
 
 /// The version of the file's meaning; a newer one is refused.
 pub(super) const SCHEMA: u32 = 2;
@@ -62,6 +62,9 @@ pub struct MachineRecord {
     /// What does so until the machine stops, without being declared.
     #[serde(default)]
     pub opened: Vec<PortForward>,
+    /// What of the host's side it may reach.
+    #[serde(default)]
+    pub openings: Openings,
     /// Whether the guest has answered since its last start; one that has can shut down cleanly, and is given the time.
     #[serde(default)]
     pub answered: bool,
@@ -168,6 +171,7 @@ impl MachineRecord {
             signing_key: None,
             ports: Vec::new(),
             opened: Vec::new(),
+            openings: Openings::default(),
             answered: false,
             generation: 0,
             held: false,

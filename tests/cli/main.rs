@@ -25,6 +25,8 @@ mod connect;
 mod destroy;
 mod dry_run;
 mod effects;
+#[cfg(target_os = "linux")]
+mod enclosure;
 mod export;
 mod files;
 mod first_up;

@@ -87,7 +87,7 @@ impl Driver<'_> {
         record.save(self.layout)?;
         go_on(&mut monitor).because(|| "QEMU does not go on")?;
         drop(monitor);
-        launcher::write_launch(&instance, &launcher::Launch { engine, wakes: None })?;
+        self.change_launch(&record.name, |launch| launch.wakes = None)?;
         self.wait_for_answer(road)?;
         image.discard(self.layout, &record.uuid)
     }

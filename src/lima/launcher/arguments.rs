@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use super::Engine;
 use crate::failure::{Failure, Result};
 
+/// How Lima's forward of the ssh port begins (qemu.go, `Cmdline`).
+const FORWARD: &str = "hostfwd=tcp:127.0.0.1:";
+
 /// What Lima wants from QEMU.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -18,6 +21,8 @@ pub(super) enum Call {
     Boot {
         /// The folder.
         instance: PathBuf,
+        /// The port of 127.0.0.1 that leads to the guest's sshd.
+        port: u16,
     },
 }
 
@@ -33,21 +38,21 @@ impl Call {
                 |arg: &OsString| matches!(arg.as_bytes(), b"help" | b"--version" | b"-version" | b"--help");
             return if args.iter().any(asks) { Ok(Self::Probe) } else { Err(refuse("no -pidfile")) };
         };
-        let forwards = values_of(args, "-netdev").filter(|value| is_ssh_forward(value)).count();
-        if forwards != 1 {
+        let ports: Vec<u16> = values_of(args, "-netdev").filter_map(ssh_port).collect();
+        let [port] = ports[..] else {
             return Err(refuse("not exactly one `-netdev user` with the ssh forward"));
-        }
+        };
         let instance = Path::new(pidfile).parent().filter(|folder| folder.is_absolute());
-        Ok(Self::Boot { instance: instance.ok_or_else(|| refuse("a relative -pidfile"))?.to_owned() })
+        let instance = instance.ok_or_else(|| refuse("a relative -pidfile"))?.to_owned();
+        Ok(Self::Boot { instance, port })
     }
 }
 
-/// Whether a `-netdev` value is Lima's user-mode network with the port that reaches the guest's sshd.
-fn is_ssh_forward(value: &OsStr) -> bool {
-    let Some(text) = value.to_str() else { return false };
-    let forward = text.split(',').find_map(|part| part.strip_prefix("hostfwd=tcp:127.0.0.1:"));
-    let port = forward.and_then(|rest| rest.strip_suffix("-:22"));
-    text.starts_with("user,") && port.is_some_and(|port| port.parse::<u16>().is_ok())
+/// The port that reaches the guest's sshd, of a `-netdev` value that is Lima's user-mode network.
+fn ssh_port(value: &OsStr) -> Option<u16> {
+    let text = value.to_str()?.strip_prefix("user,")?;
+    let forward = text.split(',').find_map(|part| part.strip_prefix(FORWARD))?;
+    forward.strip_suffix("-:22")?.parse().ok()
 }
 
 fn values_of<'a>(args: &'a [OsString], key: &'a str) -> impl Iterator<Item = &'a OsStr> {
@@ -58,15 +63,29 @@ fn value_of<'a>(args: &'a [OsString], key: &'a str) -> Option<&'a OsStr> {
     values_of(args, key).next()
 }
 
-/// Adds free page reporting, and software emulation where KVM is not to be used.
-pub(super) fn rewrite(args: &[OsString], engine: Engine) -> Vec<OsString> {
+/// Adds free page reporting, takes IPv6 away, and puts software emulation where KVM is not to be used.
+pub(super) fn rewrite(args: &[OsString], engine: Engine, is_enclosed: bool) -> Vec<OsString> {
     let mut rewritten = args.to_vec();
+    change_network(&mut rewritten, is_enclosed);
     if engine == Engine::Tcg {
         emulate(&mut rewritten);
     }
     // Pages that the guest frees go back to the host; Lima's QEMU has no balloon device at all.
     rewritten.extend(["-device", "virtio-balloon-pci,free-page-reporting=on"].map(OsString::from));
     rewritten
+}
+
+/// IPv6 leads to the host's own loopback, at `fec0::2`. In a namespace that only pasta reaches, sshd's port is open at every
+/// address: newer versions of pasta do not come by loopback.
+fn change_network(args: &mut [OsString], is_enclosed: bool) {
+    for index in 1..args.len() {
+        if args[index - 1] != "-netdev" || ssh_port(&args[index]).is_none() {
+            continue;
+        }
+        let value = args[index].to_string_lossy();
+        let value = if is_enclosed { value.replace(FORWARD, "hostfwd=tcp::") } else { value.into_owned() };
+        args[index] = format!("{value},ipv6=off").into();
+    }
 }
 
 /// Replaces what Lima writes for KVM by what it writes itself when there is no `/dev/kvm` (qemu.go, `Cmdline`).
@@ -130,7 +149,7 @@ mod tests {
     #[test]
     fn a_boot_is_known_by_its_pid_file_and_its_forward() {
         let boot = words(&format!("-m 4096 {NET} -pidfile /l/blog/qemu.pid"));
-        assert_eq!(Call::of(&boot).expect("a boot"), Call::Boot { instance: "/l/blog".into() });
+        assert_eq!(Call::of(&boot).expect("a boot"), Call::Boot { instance: "/l/blog".into(), port: 20_001 });
     }
 
     #[test]
@@ -153,28 +172,41 @@ mod tests {
     #[test]
     fn kvm_keeps_limas_choice() {
         let args = words("-cpu host -machine q35,accel=kvm");
-        let rewritten = rewrite(&args, Engine::Kvm);
+        let rewritten = rewrite(&args, Engine::Kvm, false);
         assert_eq!(rewritten[..4], args);
         assert_eq!(rewritten[4..], words("-device virtio-balloon-pci,free-page-reporting=on"));
     }
 
     #[test]
     fn emulation_replaces_kvm_on_both_architectures() {
-        let x86 = rewrite(&words("-cpu host -machine q35,accel=kvm -smp 2"), Engine::Tcg);
+        let x86 = rewrite(&words("-cpu host -machine q35,accel=kvm -smp 2"), Engine::Tcg, false);
         let expected = "-cpu max -machine q35,vmport=off -smp 2 -accel tcg,thread=multi,tb-size=512 \
             -global ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1 \
             -device virtio-balloon-pci,free-page-reporting=on";
         assert_eq!(x86, words(expected));
-        let arm = rewrite(&words("-cpu host -machine virt,accel=kvm"), Engine::Tcg);
+        let arm = rewrite(&words("-cpu host -machine virt,accel=kvm"), Engine::Tcg, false);
         let expected = "-cpu max -machine virt -accel tcg,thread=multi,tb-size=512 \
             -device virtio-balloon-pci,free-page-reporting=on";
         assert_eq!(arm, words(expected));
     }
 
     #[test]
+    fn the_network_loses_ipv6_and_is_open_where_only_pasta_comes() {
+        let args = words(&format!("-m 1 {NET} -netdev stream,id=x"));
+        let network = |is_enclosed| {
+            let rewritten = rewrite(&args, Engine::Kvm, is_enclosed);
+            (rewritten[3].to_string_lossy().into_owned(), rewritten[5].to_string_lossy().into_owned())
+        };
+        let usual =
+            "user,id=net0,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:20001-:22,ipv6=off";
+        assert_eq!(network(false), (usual.into(), "stream,id=x".into()));
+        assert_eq!(network(true).0, usual.replace("127.0.0.1", ""));
+    }
+
+    #[test]
     fn emulation_that_lima_chose_itself_is_left_alone() {
         let args = words("-cpu max -machine q35,vmport=off -accel tcg,thread=multi,tb-size=512");
-        assert_eq!(rewrite(&args, Engine::Tcg)[..6], args);
-        assert_eq!(rewrite(&args, Engine::Tcg).len(), 8);
+        assert_eq!(rewrite(&args, Engine::Tcg, false)[..6], args);
+        assert_eq!(rewrite(&args, Engine::Tcg, false).len(), 8);
     }
 }

@@ -1,10 +1,22 @@
 //! `machine` under the name of QEMU: Lima runs it instead, it runs the real one with what Lima has no key for.
 //!
-//! Enters: Lima's command line. Leaves: never; it ends by becoming QEMU, so that pid, signals and QMP stay Lima's.
+//! Enters: Lima's command line. Leaves: never; it ends by becoming QEMU, so that pid, signals and QMP stay Lima's. On
+//! Linux it gives QEMU a network of its own first.
 //! Reads its settings from files beside the instance and the link, never from the environment.
 
 mod accelerator;
 mod arguments;
+mod available;
+#[cfg(target_os = "linux")]
+mod keeper;
+#[cfg(target_os = "linux")]
+mod namespace;
+#[cfg(target_os = "linux")]
+mod parts;
+#[cfg(target_os = "linux")]
+mod relay;
+#[cfg(target_os = "linux")]
+mod rules;
 mod shape;
 
 use std::ffi::OsString;
@@ -14,14 +26,18 @@ use serde::{Deserialize, Serialize};
 
 pub use accelerator::{Choice, Engine, KvmNode, Verdict, choose, kvm_node};
 use arguments::{Call, rewrite};
+pub use available::find_enclosure;
 pub use shape::shape_of;
 
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
-use crate::model::Arch;
+use crate::model::{Arch, Openings};
+use crate::process::Cmd;
 
 /// Settings of one machine's boot, in its instance folder.
 const LAUNCH_FILE: &str = "launch.json";
+/// The first word of our own helpers' command lines.
+const PART: &str = "launcher-part";
 /// Settings of the link itself, beside its folder.
 const LINK_FILE: &str = "launcher.json";
 
@@ -33,6 +49,20 @@ pub struct Launch {
     /// The shape of the command line whose memory is to be given back; `None` for a cold boot.
     #[serde(default)]
     pub wakes: Option<String>,
+    /// The network of its own that it gets; `None` where this computer cannot give it one.
+    #[serde(default)]
+    pub enclosure: Option<Enclosure>,
+}
+
+/// What a network of its own is made with, and what is open in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enclosure {
+    /// The program that connects it to the computer's.
+    pub pasta: PathBuf,
+    /// The program that loads its rules.
+    pub nft: PathBuf,
+    /// What of this computer and its networks may be reached.
+    pub openings: Openings,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,9 +75,15 @@ pub fn program_name(arch: Arch) -> String {
     format!("qemu-system-{}", arch.lima())
 }
 
-/// Whether a process was started as the launcher, judging by its `argv[0]`.
-pub fn is_launcher(argv0: &Path) -> bool {
-    argv0.file_name().is_some_and(|name| name.to_string_lossy().starts_with("qemu-system-"))
+/// Whether a process was started as the launcher, or as a part of it, judging by its command line.
+pub fn is_launcher(argv0: &Path, args: &[OsString]) -> bool {
+    let is_qemu = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("qemu-system-");
+    argv0.file_name().is_some_and(is_qemu) || args.first().is_some_and(|word| word == PART)
+}
+
+/// The command of one of our own helpers, run by this program.
+fn part(binary: &Path, name: &str) -> Cmd {
+    Cmd::new(binary).args([PART, name])
 }
 
 /// Puts the link to `binary` in place, with the real QEMU's firmware where Lima looks for it.
@@ -74,30 +110,63 @@ pub fn write_launch(instance: &Path, launch: &Launch) -> Result<()> {
     disk::write_atomic(&instance.join(LAUNCH_FILE), &to_json(launch)?, 0o600)
 }
 
+/// What the launcher was last told about an instance.
+pub fn read_launch(instance: &Path) -> Result<Launch> {
+    read_json(&instance.join(LAUNCH_FILE))
+}
+
 /// The accelerator of an instance's last start.
 pub fn read_engine(instance: &Path) -> Result<Engine> {
-    read_json(&instance.join(LAUNCH_FILE)).map(|launch: Launch| launch.engine)
+    read_launch(instance).map(|launch| launch.engine)
 }
 
-/// Becomes QEMU. Returns only when that failed.
-pub fn launch(argv0: &Path, args: &[OsString]) -> Failure {
-    match prepare(argv0, args) {
-        Ok((qemu, args)) => crate::process::replace(&qemu, &args),
-        Err(failure) => failure,
+/// Becomes QEMU, or does a helper's work. Returns when that failed, or when it was one that ends.
+pub fn launch(argv0: &Path, args: &[OsString]) -> Result<()> {
+    if args.first().is_some_and(|word| word == PART) {
+        return run_part(argv0, args.get(1..).unwrap_or_default());
     }
+    let Start { qemu, args, boot } = prepare(argv0, args)?;
+    if let Some((instance, port, enclosure)) = boot {
+        enclose(argv0, &instance, port, &enclosure)?;
+    }
+    Err(crate::process::replace(&qemu, &args))
 }
 
-fn prepare(argv0: &Path, args: &[OsString]) -> Result<(PathBuf, Vec<OsString>)> {
+#[cfg(target_os = "linux")]
+use parts::{enclose, run as run_part};
+
+#[cfg(not(target_os = "linux"))]
+fn run_part(_: &Path, _: &[OsString]) -> Result<()> {
+    Err(Failure::usage("machines are enclosed on Linux only"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn enclose(_: &Path, _: &Path, _: u16, _: &Enclosure) -> Result<()> {
+    Err(Failure::usage("machines are enclosed on Linux only"))
+}
+
+/// How QEMU is to be started.
+#[derive(Debug)]
+struct Start {
+    qemu: PathBuf,
+    args: Vec<OsString>,
+    /// The instance, its ssh port and its network, for a boot in one of its own.
+    boot: Option<(PathBuf, u16, Enclosure)>,
+}
+
+fn prepare(argv0: &Path, args: &[OsString]) -> Result<Start> {
     let folder = argv0.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let link: Link = read_json(&folder.join(LINK_FILE))?;
-    let args = match Call::of(args)? {
-        Call::Probe => args.to_vec(),
-        Call::Boot { instance } => {
-            let launch: Launch = read_json(&instance.join(LAUNCH_FILE))?;
-            wait_for_memory(rewrite(args, launch.engine), launch.wakes.as_deref())?
+    Ok(match Call::of(args)? {
+        Call::Probe => Start { qemu: link.qemu, args: args.to_vec(), boot: None },
+        Call::Boot { instance, port } => {
+            let launch = read_launch(&instance)?;
+            let args = rewrite(args, launch.engine, launch.enclosure.is_some());
+            let args = wait_for_memory(args, launch.wakes.as_deref())?;
+            let boot = launch.enclosure.map(|enclosure| (instance, port, enclosure));
+            Start { qemu: link.qemu, args, boot }
         }
-    };
-    Ok((link.qemu, args))
+    })
 }
 
 /// Lets QEMU wait for the memory of a machine that slept, if its command line is the one that memory was made with.
@@ -138,6 +207,10 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
 mod tests {
     use super::*;
 
+    fn words(line: &[&str]) -> Vec<OsString> {
+        line.iter().map(OsString::from).collect()
+    }
+
     #[test]
     fn a_boot_reads_both_files_and_a_probe_only_the_links() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -146,26 +219,35 @@ mod tests {
         let qemu = Path::new("/opt/q/bin/qemu-system-x86_64");
         let launcher = folder.path().join("launcher");
         let link = install(&launcher, Arch::Amd64, Path::new("/usr/bin/machine"), qemu).expect("installed");
-        assert!(is_launcher(&link) && !is_launcher(Path::new("/usr/bin/machine")));
+        assert!(
+            is_launcher(&link, &[]) && is_launcher(Path::new("/usr/bin/machine"), &words(&[PART, "try"]))
+        );
+        assert!(!is_launcher(Path::new("/usr/bin/machine"), &words(&["up", PART])));
         assert_eq!(std::fs::read_link(&link).expect("a link"), Path::new("/usr/bin/machine"));
 
-        let probe: Vec<OsString> = ["-M", "none", "-accel", "help"].map(OsString::from).to_vec();
-        assert_eq!(prepare(&link, &probe).expect("passed on"), (qemu.to_owned(), probe.clone()));
+        let probe = words(&["-M", "none", "-accel", "help"]);
+        let start = prepare(&link, &probe).expect("passed on");
+        assert_eq!((start.qemu.as_path(), start.args, start.boot), (qemu, probe, None));
 
         let pidfile = instance.join("qemu.pid").into_os_string();
-        let netdev = OsString::from("user,id=net0,hostfwd=tcp:127.0.0.1:20000-:22");
-        let boot = vec!["-netdev".into(), netdev, "-pidfile".into(), pidfile];
+        let mut boot = words(&["-netdev", "user,id=net0,hostfwd=tcp:127.0.0.1:20000-:22", "-pidfile"]);
+        boot.push(pidfile);
         let failure = prepare(&link, &boot).expect_err("no launch.json yet");
         assert!(failure.error.to_string().contains("launch.json"), "{failure:?}");
-        let launch =
-            |wakes| write_launch(&instance, &Launch { engine: Engine::Tcg, wakes }).expect("written");
-        launch(None);
-        let (_, args) = prepare(&link, &boot).expect("a boot");
+        let launch = |wakes: Option<String>, enclosure: Option<Enclosure>| {
+            write_launch(&instance, &Launch { engine: Engine::Tcg, wakes, enclosure }).expect("written");
+            prepare(&link, &boot)
+        };
+        let args = launch(None, None).expect("a boot").args;
         assert!(args.iter().any(|arg| arg.to_string_lossy().contains("free-page-reporting")));
-        launch(Some(shape_of(&args)));
-        let (_, waiting) = prepare(&link, &boot).expect("a boot");
-        assert_eq!(waiting, [&args[..], &shape::WAIT.map(OsString::from)].concat());
-        launch(Some(shape_of(&waiting[1..])));
-        prepare(&link, &boot).expect_err("another machine's memory");
+        let enclosure = Enclosure {
+            pasta: "/usr/bin/pasta".into(),
+            nft: "/usr/sbin/nft".into(),
+            openings: Openings::default(),
+        };
+        let start = launch(Some(shape_of(&args)), Some(enclosure.clone())).expect("a boot");
+        assert_eq!(start.args[args.len()..], shape::WAIT.map(OsString::from));
+        assert_eq!(start.boot, Some((instance.clone(), 20_000, enclosure)));
+        launch(Some(shape_of(&args[1..])), None).expect_err("another machine's memory");
     }
 }

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// What makes QEMU wait for a memory, and for the word to go on: docs of `-incoming` in QEMU's manual.
 pub(super) const WAIT: [&str; 3] = ["-S", "-incoming", "defer"];
-/// What stands before the one thing that may change.
-const FORWARD: &str = "hostfwd=tcp:127.0.0.1:";
+/// What stands before the one thing that may change: the port, and whether it is open in a network of its own.
+const FORWARD: &str = "hostfwd=tcp:";
 
 /// The digest of a command line without its first word, the program.
 pub fn shape_of(args: &[OsString]) -> String {
@@ -19,7 +19,8 @@ pub fn shape_of(args: &[OsString]) -> String {
     for arg in args {
         match arg.to_str().and_then(|text| text.split_once(FORWARD)) {
             Some((before, after)) => {
-                let rest = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                let port = after.trim_start_matches("127.0.0.1").trim_start_matches(':');
+                let rest = port.trim_start_matches(|digit: char| digit.is_ascii_digit());
                 hasher.update(format!("{before}{rest}"));
             }
             None => hasher.update(arg.as_bytes()),
@@ -42,6 +43,7 @@ mod tests {
         let line = "-m 4096 -netdev user,id=net0,hostfwd=tcp:127.0.0.1:20001-:22 -pidfile /l/qemu.pid";
         assert_eq!(shape(line), shape(&line.replace("20001", "20999")));
         assert_eq!(shape(line), shape(&format!("{line} -S -incoming defer")));
+        assert_eq!(shape(line), shape(&line.replace("127.0.0.1", "")));
         assert_ne!(shape(line), shape(&line.replace("4096", "2048")));
         assert_ne!(shape(line), shape(&line.replace("-:22", "-:23")));
         assert_ne!(shape(line), shape(&format!("{line} -snapshot")));
