@@ -200,15 +200,15 @@ fn the_users_table_answers_and_gives() {
 fn a_repositorys_file_says_nothing_that_is_the_users_to_say() {
     let folders = Folders::new(
         Some(
-            "[blog]\nkeys = []\n[blog.secrets]\nA = \"op://x/y/z\"\n[shop.image.amd64]\nlocation = \"/srv/x\"\n",
+            "[blog]\nhost_access = true\n[blog.secrets]\nA = \"op://x/y/z\"\n[shop.image.amd64]\nlocation = \"/srv/x\"\n",
         ),
         "",
     );
     assert_eq!(folders.load().unwrap_err().kind, Kind::NotTrusted);
     assert_snapshot!(folders.report(), @"
-    error: DIR/blog/.machine/projects.toml:2:1: `keys` is not a repository's to give: it belongs in your own projects.toml
-      2 | keys = []
-        | ^^^^
+    error: DIR/blog/.machine/projects.toml:2:1: `host_access` is not a repository's to give: it belongs in your own projects.toml
+      2 | host_access = true
+        | ^^^^^^^^^^^
     error: DIR/blog/.machine/projects.toml:3:7: `secrets` is not a repository's to give: it belongs in your own projects.toml
       3 | [blog.secrets]
         |       ^^^^^^^
