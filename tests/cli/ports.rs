@@ -192,6 +192,7 @@ fn a_port_of_another_project_names_it() {
     hint: stop that machine: `machine down hello`, or declare another one instead of `WEB`, such as `"NEXT:WEB"`
     "#);
     world.must(&["down", "hello"]);
+    wait_until("the port is free", || !listens(ports.web()));
     world.must(&["up", "shop"]);
     assert_snapshot!(ports.shown(&world.run(&["up", "hello"])), @r#"
     exit code 1

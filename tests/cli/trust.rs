@@ -189,12 +189,12 @@ fn what_is_the_users_to_give_is_an_error_in_a_repository() {
          [shop.image.amd64]\nlocation = \"/etc/passwd\"\n",
     );
     assert_snapshot!(run(&world, &["up"]), @r#"
-    exit code 5
+    exit code 2
     --- stderr
     error: projects.toml:2:1: `host_access` is not a repository's to give: it belongs in your own projects.toml
       2 | host_access = true
         | ^^^^^^^^^^^
-    error: projects.toml:5:1: `keys` is not a repository's to give: it belongs in your own projects.toml
+    error: projects.toml:5:1: `keys` belongs in config.toml, as `[keys.for.NAME]`
       5 | keys = []
         | ^^^^
     error: projects.toml:6:1: `allow` is not a repository's to give: it belongs in your own projects.toml

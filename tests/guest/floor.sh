@@ -3,10 +3,14 @@
 # shellcheck disable=SC2154 # machine, home, here, config, git_port and git_folder are set by the suite.
 # shellcheck disable=SC2034 # output is read by contains.
 
-# Starts the listener once, on every address of this computer.
+# Starts the listener once, on every address of this computer; each check runs in a shell of its own.
 start_listener() {
-  [ ! -e "$home/listener.pid" ] || return 0
+  if [ -e "$home/listener.port" ]; then
+    listener_port=$(cat "$home/listener.port")
+    return
+  fi
   listener_port=$(free_port)
+  echo "$listener_port" >"$home/listener.port"
   /usr/bin/python3 "$here/listener.py" "$listener_port" "$home/listener.pid" >/dev/null 2>&1 &
   local tries=0
   until [ -s "$home/listener.pid" ]; do

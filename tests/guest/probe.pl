@@ -12,7 +12,8 @@ die "$error\n" if $error;
 socket(my $socket, $found->{family}, $type, 0) or die "socket: $!\n";
 setsockopt($socket, SOL_SOCKET, $_, pack('l!l!', 3, 0)) for SO_RCVTIMEO, SO_SNDTIMEO;
 if (connect($socket, $found->{addr}) and ($type == SOCK_STREAM or send($socket, 'x', 0))) {
-    if (defined recv($socket, my $answer, 16, 0) and $answer eq 'here') {
+    my $answer = '';
+    if (defined recv($socket, $answer, 16, 0) and $answer eq 'here') {
         print "open\n";
         exit;
     }
