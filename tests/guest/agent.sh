@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # The agent filter with a real guest: what the project's own git host is granted, and nobody else.
+# shellcheck disable=SC2034 # output is read by contains.
 # shellcheck disable=SC2154 # machine, home, config and git_folder are set by the suite.
 # shellcheck disable=SC2016 # What stands in single quotes is for the guest.
 
@@ -22,14 +23,14 @@ signed_and_pushed() {
 
 # An sshd that would take the key, and that the project does not name.
 another_host_is_refused() {
-  local port
-  port=$(free_port)
+  local port user login
+  port=$(free_port) user=$(id -un)
   ssh-keygen -q -t ed25519 -N '' -f "$git_folder/other_key"
   sed -e "s|^Port .*|Port $port|" -e "s|host_key|other_key|" -e "s|sshd.pid|other.pid|" "$git_folder/sshd_config" >"$git_folder/other_config"
   "$(PATH=$PATH:/usr/sbin command -v sshd)" -f "$git_folder/other_config"
   # The floor is no reason to be refused here.
   set_access "allow = [\"192.168.5.2:$git_port\", \"192.168.5.2:$port\"]"
-  local login="ssh -o BatchMode=yes -o UserKnownHostsFile=/tmp/other -p $port $(id -un)@192.168.5.2 echo inside"
+  login="ssh -o BatchMode=yes -o UserKnownHostsFile=/tmp/other -p $port $user@192.168.5.2 echo inside"
   "$machine" run blog -- sh -c "echo '[192.168.5.2]:$port $(cut -d' ' -f1,2 "$git_folder/other_key.pub")' >/tmp/other"
   expect 255 "$machine" run blog -- sh -c "$login"
   lacks inside
@@ -65,7 +66,9 @@ SHELL
 keys_are_held() {
   local key look='SSH_AUTH_SOCK=~/.ssh/agent.sock timeout 10 ssh-add -l'
   key=$(ssh-add -l | cut -d' ' -f2)
-  output=$(quiet_ssh "$look" 2>&1) && return 1
+  if quiet_ssh "$look"; then
+    return 1
+  fi
   expect 0 "$machine" keys hold blog --for 30m
   sleep 3
   output=$(quiet_ssh "$look")
@@ -76,7 +79,9 @@ keys_are_held() {
   contains 'and the keys are held'
   expect 0 "$machine" keys release blog
   sleep 1
-  output=$(quiet_ssh "$look" 2>&1) && return 1
+  if quiet_ssh "$look"; then
+    return 1
+  fi
   # It ends with its machine.
   expect 0 "$machine" keys hold blog
   expect 0 "$machine" down blog

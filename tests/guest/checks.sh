@@ -88,10 +88,10 @@ run_passes_everything() {
 
 # What the guest prints on a terminal is cleaned; after a terminal of its own, ours is put right.
 clean_terminal() {
-  local words="'\\033]0;t\\007\\033[2J\\033[?2004h\\033[31mred\\n'"
-  output=$(TERM=xterm script -qec "$machine run -T blog -- printf $words" /dev/null </dev/null)
+  local bytes="'\\033]0;t\\007\\033[2J\\033[?2004h\\033[31mred\\n'"
+  output=$(TERM=xterm script -qec "$machine run -T blog -- printf $bytes" /dev/null </dev/null)
   same "${output//$'\r'/}" $'\e[31mred\n\e[0m'
-  output=$(TERM=xterm script -qec "$machine run -t blog -- printf $words" /dev/null </dev/null)
+  output=$(TERM=xterm script -qec "$machine run -t blog -- printf $bytes" /dev/null </dev/null)
   contains $'\e]0;t'
   [[ $output == *$'\e[?2004h'*$'\e[!p'*$'\e[?2004l'* ]]
 }

@@ -29,7 +29,7 @@ configure_vault() {
   printf 'it'\''s "two"\0 \xff\nlines' >"$home/vault/bytes"
   printf 'a b\n$HOME `x` '\''y'\''\n' >"$home/vault/lines"
   chmod 600 "$home/vault/"*
-  export VAULT_SHOWN='it'\''s $HOME "x" # \'
+  export VAULT_SHOWN="it's \$HOME \"x\" # \\"
   vault_project '' >>"$config/projects.toml"
 }
 
@@ -70,10 +70,13 @@ watch_processes() {
 }
 
 secrets_are_nowhere_else() {
-  local watcher time
+  local watcher turn
   watch_processes >"$home/vault/seen" &
   watcher=$!
-  for time in 1 2 3; do expect 0 "$machine" -v secrets vault; done
+  for turn in 1 2 3; do
+    echo "turn $turn"
+    expect 0 "$machine" -v secrets vault
+  done
   lacks "$canary"
   : >"$home/vault/stop"
   # Its status is grep's: of processes that ended meanwhile, mostly.
