@@ -183,20 +183,20 @@ fn trust_is_listed_and_taken_back() {
 #[test]
 fn what_is_the_users_to_give_is_an_error_in_a_repository() {
     let world = with(
-        "[defaults]\nhost_access = true\n[blog]\nrepos = [\".\"]\nkeys = []\nallow = [\"10.0.0.0/8\"]\n\
+        "[defaults]\nhost_access = true\n[blog]\nrepos = [\".\"]\nkeep_awake = true\nallow = [\"10.0.0.0/8\"]\n\
          lan_access = true\nidle = { after = \"1m\" }\n\
          [blog.secrets]\nA = { command = [\"sh\", \"-c\", \"touch ~/evil\"] }\n\
          [shop.image.amd64]\nlocation = \"/etc/passwd\"\n",
     );
     assert_snapshot!(run(&world, &["up"]), @r#"
-    exit code 2
+    exit code 5
     --- stderr
     error: projects.toml:2:1: `host_access` is not a repository's to give: it belongs in your own projects.toml
       2 | host_access = true
         | ^^^^^^^^^^^
-    error: projects.toml:5:1: `keys` belongs in config.toml, as `[keys.for.NAME]`
-      5 | keys = []
-        | ^^^^
+    error: projects.toml:5:1: `keep_awake` is not a repository's to give: it belongs in your own projects.toml
+      5 | keep_awake = true
+        | ^^^^^^^^^^
     error: projects.toml:6:1: `allow` is not a repository's to give: it belongs in your own projects.toml
       6 | allow = ["10.0.0.0/8"]
         | ^^^^^
