@@ -133,6 +133,6 @@ quiet_ssh_of() {
   ssh -F "${folder%/*}/config" -T guest -- "$@"
 }
 
-hostile_script() { hostile_package blog sh -c 'cd ~/hostile && sh -c "$(jq -r .scripts.postinstall package.json)"'; }
+hostile_postinstall() { hostile_package blog sh -c 'cd ~/hostile && sh -c "$(jq -r .scripts.postinstall package.json)"'; }
 
 hostile_npm() { hostile_package whole sh -c 'mkdir -p ~/victim && cd ~/victim && npm install --foreground-scripts ~/hostile'; }
