@@ -56,7 +56,8 @@ impl Site<'_> {
     /// Wakes a stopped machine that sleeps; `None` when it does not, or has to boot cold, which is said.
     pub(super) fn wake(&self, record: &mut MachineRecord, road: &Road) -> Result<Option<Started>> {
         let image = Image::of(&self.layout.instance(&record.name));
-        let cold = |why: &str| (self.say)(&format!("`{}` boots cold: {why}", record.name));
+        let name = record.name.clone();
+        let cold = |why: &str| (self.say)(&format!("`{name}` boots cold: {why}"));
         let Some(note) = image.read_note() else {
             if image.is_left() {
                 cold("its sleep was cut off");
@@ -71,7 +72,7 @@ impl Site<'_> {
                 Ok(Some(started))
             }
             Woken::Cold(why) => {
-                (self.say)(&format!("`{}` boots cold: {why}", record.name));
+                cold(&why);
                 Ok(None)
             }
         }
