@@ -7,7 +7,7 @@ use super::shell::write_file;
 
 /// The script itself, then what it finds beside it.
 const SEAL: &str = include_str!("../../templates/guest/seal.sh");
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     ("machine-boot.service", include_str!("../../templates/guest/machine-boot.service")),
     ("machine-boot.sh", include_str!("../../templates/guest/machine-boot.sh")),
     ("machine-early.conf", include_str!("../../templates/guest/machine-early.conf")),
@@ -20,6 +20,7 @@ const FILES: [(&str, &str); 17] = [
     ("machine-logind.conf", include_str!("../../templates/guest/machine-logind.conf")),
     ("machine-rest.target", include_str!("../../templates/guest/machine-rest.target")),
     ("machine-ssh.conf", include_str!("../../templates/guest/machine-ssh.conf")),
+    ("machine-sysctl.conf", include_str!("../../templates/guest/machine-sysctl.conf")),
     ("machine-user-bus.conf", include_str!("../../templates/guest/machine-user-bus.conf")),
     ("machine-user.conf", include_str!("../../templates/guest/machine-user.conf")),
     ("machine.link", include_str!("../../templates/guest/machine.link")),

@@ -109,7 +109,7 @@ leave_cloud_init() {
   fi
 }
 
-# What wakes an idle machine, or keeps memory for what a machine has no use for. Docker waits for its first use.
+# What wakes an idle machine, or keeps memory that a machine has no use for. Docker waits for its first use.
 quiet() {
   local names
   mapfile -t names < <(enabled apt-daily{,-upgrade}.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
@@ -118,6 +118,7 @@ quiet() {
     udisks2.service docker.service containerd.service)
   [ "${#names[@]}" = 0 ] || systemctl -q disable --now -- "${names[@]}"
   rm -rf /etc/update-motd.d
+  put machine-sysctl.conf /etc/sysctl.d/90-machine.conf 0644
   [[ " ${names[*]} " != *' docker.service '* ]] || systemctl -q enable docker.socket
 }
 
