@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use crate::commands::boundary;
 use crate::commands::{
     boxes, completions, connect, destroy, diff, doctor, down, export, init, keys, lima, list, man, ports,
-    profiles, prune, rebuild, run, secrets, sleep, ssh, trust, uninstall, up,
+    profiles, prune, rebuild, run, secrets, sleep, ssh, status, trust, uninstall, up,
 };
 
 const AFTER_HELP: &str = "\
@@ -86,6 +86,8 @@ pub enum Command {
     /// List every project and machine
     #[command(visible_alias = "ls")]
     List(list::Args),
+    /// Show all that is known of a project and its machine; run its profiles' checks again
+    Status(status::Args),
     /// Write a commented configuration, and let ssh know our hosts
     Init(init::Args),
     /// List a project's ports, open and close them on this computer
@@ -129,7 +131,7 @@ pub enum Command {
 
 /// The groups of `--help`, the daily commands first.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Daily", &["up", "ssh", "run", "down", "sleep", "secrets", "list"]),
+    ("Daily", &["up", "ssh", "run", "down", "sleep", "secrets", "list", "status"]),
     (
         "Projects and this computer",
         &[

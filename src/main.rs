@@ -70,6 +70,7 @@ fn options(cli: &Cli) -> Options {
     let (json, dry_run) = match &cli.command {
         Command::Up(args) => (args.json, args.dry_run),
         Command::List(args) => (args.json, false),
+        Command::Status(args) => (args.json, false),
         Command::Secrets(args) => (args.json, false),
         Command::Doctor(args) => (args.json, false),
         Command::Rebuild(args) => (args.json, args.dry_run),
@@ -116,6 +117,7 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         Command::Sleep(args) => commands::sleep::run(args, context),
         Command::Secrets(args) => commands::secrets::run(args, context),
         Command::List(args) => commands::list::run(args, context),
+        Command::Status(args) => commands::status::run(args, context),
         Command::Init(args) => commands::init::run(args, context),
         Command::Ports(args) => commands::ports::run(args, context),
         Command::Profiles(args) => commands::profiles::run(args, context),

@@ -24,6 +24,7 @@ pub mod run;
 pub mod secrets;
 pub mod sleep;
 pub mod ssh;
+pub mod status;
 pub mod trust;
 pub mod uninstall;
 pub mod up;

@@ -16,5 +16,5 @@ pub use hold::{Hold, held_until, release};
 pub use journal::Journal;
 pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};
-pub use sessions::{Session, last_used, open_sessions};
+pub use sessions::{OpenSession, Session, last_used, open_sessions};
 pub use trust::{TrustStore, Trusted, digest_lines};

@@ -2,6 +2,8 @@
 //!
 //! Enters: seconds. Leaves: words that fit behind a sentence.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 /// `for 7 h 59 min`; a span below a minute is one.
 pub fn for_as_long(seconds: u64) -> String {
     let minutes = seconds.div_ceil(60).max(1);
@@ -9,6 +11,17 @@ pub fn for_as_long(seconds: u64) -> String {
         (0, minutes) => format!("for {minutes} min"),
         (hours, 0) => format!("for {hours} h"),
         (hours, minutes) => format!("for {hours} h {minutes} min"),
+    }
+}
+
+/// How long ago a time is, which is in seconds since 1970: `5 minutes ago`.
+pub fn ago(then: u64) -> String {
+    let then = UNIX_EPOCH + Duration::from_secs(then);
+    match SystemTime::now().duration_since(then).unwrap_or_default().as_secs() {
+        0..=119 => "just now".into(),
+        passed @ 120..=7_199 => format!("{} minutes ago", passed / 60),
+        passed @ 7_200..=172_799 => format!("{} hours ago", passed / 3600),
+        passed => format!("{} days ago", passed / 86_400),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod boundary;
 mod boxes;
+mod checks;
 mod doors;
 mod ending;
 mod export;
@@ -12,6 +13,7 @@ mod goal;
 mod hold;
 mod keys;
 mod lend;
+mod overview;
 mod ports;
 mod raise;
 mod register;
@@ -24,11 +26,13 @@ mod unsaved;
 
 pub use boundary::observe_boundary;
 pub use boxes::{box_table, find_box, prune_boxes};
+pub use checks::{Checked, run_checks};
 pub use ending::{Ending, agree_to_end_sessions};
 pub use export::build_export;
 pub use goal::complete_goal;
 pub use hold::{serve_hold, start_hold};
 pub use keys::{KeyHop, Verdict, check_git_host, find_key, key_hops};
+pub use overview::{Overview, overview_of, overviews};
 pub use ports::{PortRow, agree_to_ports, close_opened, declare_ports, look_at_ports, open_ports};
 pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};

@@ -235,6 +235,7 @@ fn help_lists_the_daily_commands_first() {
       sleep        Put machines to sleep: no memory, and everything in them goes on when they wake
       secrets      Fill the guest's memory with the project's secrets anew, empty it, or list names and ages
       list         List every project and machine [ls]
+      status       Show all that is known of a project and its machine; run its profiles' checks again
 
     Projects and this computer:
       init         Write a commented configuration, and let ssh know our hosts

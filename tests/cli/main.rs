@@ -54,6 +54,7 @@ mod sleep;
 #[cfg(target_os = "linux")]
 mod sleeper;
 mod ssh_config;
+mod status;
 mod terminal;
 mod trust;
 mod up_again;
