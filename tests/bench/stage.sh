@@ -92,7 +92,7 @@ need_stage() {
 # Lima's own instance: the same image, the same size, and as plain as ours.
 write_stock() {
   local image boot='' driver=qemu emulation=()
-  image=$(find "$place/.cache/machine/images" -name '*.raw' -o -name '*.qcow2' 2>/dev/null | head -n 1)
+  image=$(find "$place/.cache/machine/images" -name '*.raw' -o -name '*.qcow2' 2>/dev/null | head -n 1) || true
   image=${image:-$(sed -n 's/^location = "\(.*\)"/\1/p' "$place/.config/machine/config.toml" | head -n 1)}
   if [ -n "${MACHINE_GUEST_IMAGE-}" ]; then
     boot="  kernel: {location: \"$MACHINE_GUEST_IMAGE/vmlinuz\", cmdline: \"root=/dev/vda rw console=ttyS0\"}
