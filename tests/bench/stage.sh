@@ -43,6 +43,10 @@ write_configuration() {
   elif [ -f "$users_home/.config/machine/config.toml" ]; then
     cp "$users_home/.config/machine/config.toml" "$config/config.toml"
   fi
+  # A folder that is named by --config is the only one that is read.
+  for folder in "$place/tools" "$place/whole"; do
+    [ ! -e "$config/config.toml" ] || cp "$config/config.toml" "$folder/"
+  done
   # shellcheck disable=SC2059 # The text above is the format.
   {
     printf "${projects}[one]\n[two]\n" 10GiB >"$config/projects.toml"
