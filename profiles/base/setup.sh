@@ -30,13 +30,5 @@ line ~/.bashrc 'eval "$(direnv hook bash)"'
 line ~/.zshrc 'eval "$(direnv hook zsh)"'
 line ~/.config/fish/conf.d/direnv.fish 'direnv hook fish | source'
 
-# `use machine_secrets` in an .envrc loads what `machine secrets` filled.
-mkdir -p ~/.config/direnv/lib
-cat >~/.config/direnv/lib/machine.sh <<'EOF'
-use_machine_secrets() {
-  dotenv_if_exists /run/secrets/.env
-}
-EOF
-
 # What npm downloaded is installed by now; half a gigabyte nobody needs again.
 rm -rf ~/.npm/_cacache
