@@ -188,9 +188,7 @@ build_base() {
 }
 
 build_base_by_hand() {
-  local profile=$here/../../profiles/base/profile.toml apt npm certificates
-  apt=$("$python" -c "$list_of" apt "$profile")
-  npm=$("$python" -c "$list_of" npm "$profile")
+  local certificates
   certificates=$(sed -n 's/^ca_certs = \(.*\)/\1/p' "$place/.config/machine/config.toml" | sed 's/, *\]/]/')
   {
     cat "$place/stock.yaml"
@@ -199,12 +197,6 @@ build_base_by_hand() {
   quietly "${lima[@]}" create --name by-hand "$place/by-hand.yaml"
   quietly "${lima[@]}" start --timeout 30m by-hand
   quietly "${lima[@]}" copy "$here/by-hand.sh" by-hand:/tmp/by-hand.sh
-  timed base theirs "${lima[@]}" shell --workdir / by-hand bash /tmp/by-hand.sh "$apt" "$npm"
+  timed base theirs "${lima[@]}" shell --workdir / by-hand bash /tmp/by-hand.sh
   quietly "${lima[@]}" delete -f by-hand
 }
-
-# A list of a profile, which is written over several lines; Python reads TOML only since 3.11.
-list_of='import re, sys
-name, file = sys.argv[1:]
-text = re.search(r"^" + name + r" = \[(.*?)\]", open(file).read(), re.M | re.S)[1]
-print(" ".join(re.findall(r"\"([^\"]+)\"", text)))'
