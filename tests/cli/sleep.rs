@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use insta::assert_snapshot;
 
@@ -64,6 +65,18 @@ fn a_machine_sleeps_and_wakes_with_its_memory() {
     --- stderr
     hello is ready.   machine ssh hello
     ");
+}
+
+#[test]
+fn a_memory_has_the_form_that_is_written_down() {
+    let sleeper = Sleeper::asleep();
+    let mut keys = fs::read_dir(sleeper.0.path("runtime/machine")).expect("a folder");
+    let key = keys.next().expect("a key").expect("an entry").path();
+    let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/open-memory.py");
+    let opened = Command::new("python3").arg(reader).args([key, sleeper.file("memory.image")]).output();
+    let opened = opened.expect("python3");
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    assert!(opened.stdout == fs::read(sleeper.0.path("play/guests/hello/memory")).expect("a memory"));
 }
 
 #[test]
@@ -197,6 +210,8 @@ fn a_memory_that_does_not_fit_is_thrown_away_with_a_reason() {
     assert_snapshot!(Sleeper::asleep().comes_up(write_disk), @"`hello` boots cold: its disk has changed since it fell asleep");
     let upgrade = |sleeper: &Sleeper| {
         let qemu = sleeper.0.path("bin").join(format!("qemu-system-{}", std::env::consts::ARCH));
+        // It is a link to a file of the repository.
+        fs::remove_file(&qemu).expect("removed");
         put(&qemu, b"#!/bin/sh\n# another one\n");
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).expect("mode");
     };

@@ -81,6 +81,26 @@ memory_is_ciphertext() {
   ! zstd -dqc "$(image)" >/dev/null 2>&1
 }
 
+# What lay in /run/secrets and was read by nobody is not in the memory that is written, although that is only encrypted; a
+# word of a process is, which is how the search is known to find something.
+memory_holds_no_secret() {
+  local key memory=$home/memory
+  (umask 077 && printf 'CANARY-OF-%s-%s' A SECRET >"$home/canary")
+  cp "$config/projects.toml" "$home/projects.kept"
+  sed -i "/^\[blog\]/a secrets = { CANARY = { file = \"$home/canary\" } }" "$config/projects.toml"
+  expect 0 "$machine" up blog
+  guest 'word=CANARY; word=$word-IN-MEMORY; export word; nohup sleep 100000 >/dev/null 2>&1 & [ -s /run/secrets/CANARY ]'
+  expect 0 "$machine" sleep blog --force
+  key=$(find "$XDG_RUNTIME_DIR/machine" -name '*.key')
+  /usr/bin/python3 "$here/open-memory.py" "$key" "$(image)" >"$memory"
+  grep -aq 'word=CANARY-IN-MEMORY' "$memory"
+  ! grep -aq 'CANARY-OF-A-SECRET' "$memory"
+  ! grep -aq 'CANARY-OF-A-SECRET' "$(image)"
+  rm "$memory" "$home/canary"
+  mv "$home/projects.kept" "$config/projects.toml"
+  expect 0 "$machine" up blog
+}
+
 # Changes what it sleeps on, and expects a cold boot that gives this reason and loses nothing of the disk.
 boots_cold() {
   local reason=$1

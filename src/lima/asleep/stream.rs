@@ -14,7 +14,9 @@ pub(super) const NONCE: usize = 24;
 /// Bytes in a piece; less means that it was the last to come through the pipe at that moment.
 const PIECE: usize = 256 * 1024;
 
-/// Writes a stream.
+/// Writes a stream: [`MAGIC`], the nonce, then pieces, each begun by its length in four bytes, the highest first. A piece is
+/// a message of `secretstream` with [`MAGIC`] as its additional data; the last one is empty, and tagged as the end.
+/// `tests/guest/open-memory.py` reads the same.
 pub(super) struct Sealer<W> {
     to: W,
     stream: StreamXChaCha20Poly1305,
