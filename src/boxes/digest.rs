@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::{Context, Result};
 
 /// How much is hashed, or left out, at a time.
-const BLOCK: u64 = 64 * 1024;
+pub(super) const BLOCK: u64 = 64 * 1024;
 
 /// SHA-256 over the length and over every block of 64 KiB that is not zero, with its offset.
 pub(super) fn digest(path: &Path) -> Result<String> {
@@ -42,7 +42,7 @@ fn digest_blocks(path: &Path) -> std::io::Result<String> {
 }
 
 /// The beginning of the first block at or behind `offset` that may hold data.
-fn next_data(file: &File, offset: u64, length: u64) -> std::io::Result<u64> {
+pub(super) fn next_data(file: &File, offset: u64, length: u64) -> std::io::Result<u64> {
     if offset >= length {
         return Ok(length);
     }

@@ -10,9 +10,11 @@ mod level;
 mod manifest;
 mod staging;
 mod store;
+mod warm;
 
 pub use archive::{Archive, pack_command, save};
 pub use level::{Foundation, Level, disk_class};
 pub use manifest::{FileNote, KernelNote, Manifest};
 pub use staging::Staging;
 pub use store::{CachedBox, Found, Store};
+pub use warm::{Source, Warm};

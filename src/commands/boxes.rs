@@ -27,7 +27,7 @@ pub struct Args {
 enum Verb {
     /// List the cached boxes; with -v also what is installed in each
     List(ListArgs),
-    /// Build the box of a project's stack ahead of its machine
+    /// Build the box of a project's stack ahead of its machine, and keep it warm for machines of its size
     Bake(BakeArgs),
     /// Remove boxes that were not used for long, damaged ones, and builds that were cut off
     Prune(PruneArgs),

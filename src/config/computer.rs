@@ -23,7 +23,17 @@ use crate::model::{Arch, Caps, ImageName, shown};
 
 const COMPUTER: Schema = Schema {
     what: "config.toml",
-    keys: &["ca_certs", "accelerator", "caps", "git", "images", "keys", "lima", "memory_budget"],
+    keys: &[
+        "ca_certs",
+        "accelerator",
+        "caps",
+        "git",
+        "images",
+        "keys",
+        "lima",
+        "memory_budget",
+        "warm_boxes",
+    ],
     later: &["editor", "idle", "network"],
     elsewhere: &[
         ("cpus", "projects.toml, below `[defaults]`"),
@@ -65,6 +75,7 @@ fn read_key(computer: &mut Computer, key: &str, value: &Value<'_>, home: &Path, 
         "git" => computer.git = read_git(value, walk).unwrap_or_default(),
         "images" => computer.images = read_images(value, walk),
         "memory_budget" => computer.memory_budget = value.parse("a size such as `12GiB`", walk),
+        "warm_boxes" => computer.without_warm_boxes = value.flag(walk) == Some(false),
         "keys" => computer.keys = read_keys(value, walk),
         "lima" => computer.accept_unknown_lima_version = read_lima(value, walk).unwrap_or_default(),
         _ => {}

@@ -49,6 +49,7 @@ fn every_key_is_read() {
             ca_certs = ["~/company.crt", "DIR/certs/My Root.pem"]
             accelerator = "tcg"
             memory_budget = "12GiB"
+            warm_boxes = false
             [git]
             name = "You Yourself"
             email = "you@example.com"
@@ -81,6 +82,7 @@ fn every_key_is_read() {
         .into()
     );
     assert_eq!(computer.memory_budget, Some(ByteSize::from_gib(12)));
+    assert!(computer.without_warm_boxes);
     assert_eq!((computer.accelerator, computer.accept_unknown_lima_version), (Accelerator::Tcg, true));
     assert_eq!(computer.git.name.as_deref(), Some("You Yourself"));
     assert_eq!(computer.git.email.as_deref(), Some("you@example.com"));

@@ -26,7 +26,10 @@ pub use identity::{GitLogins, is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use probe::{Probed, Question, Target, Tried, probe_script};
 pub use repositories::{clone_script, setup_script};
-pub use rest::{AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, after_wake_line};
+pub use rest::{
+    AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, BEFORE_WARM, BEFORE_WARM_LINE, after_wake_line, become_line,
+    become_script,
+};
 pub use seal::{BootFile, boot_command_line, seal_script};
 pub use secrets::{SecretStatus, SecretValues, clear_secrets_line, fill_secrets_line, secret_status_line};
 pub use stack::{Layer, Stack, Wanted, list_steps, packages_script};

@@ -22,7 +22,7 @@ mod verify;
 pub mod version;
 mod yaml;
 
-pub use asleep::{Image, Note, Woken};
+pub use asleep::{Image, Memory, Note, Woken, random};
 pub use driver::Driver;
 pub use export::{Export, PublicImage};
 pub use forwards::{ports_in, with_ports};
@@ -30,6 +30,6 @@ pub use limactl::Limactl;
 pub use list::{Instance, Status};
 pub use port::{choose_port, is_free};
 pub use resident::resident_bytes;
-pub use starting::{Acceleration, Started, start_problem};
+pub use starting::{Acceleration, Begin, Started, start_problem};
 pub use template::{LocalImage, Machine, uuid_of};
 pub use yaml::parse;

@@ -32,8 +32,19 @@ const SILENCE: Duration = Duration::from_secs(20);
 pub struct Started {
     /// What runs it; `None` on hosts where Lima decides.
     pub engine: Option<Engine>,
-    /// Whether it goes on where it fell asleep.
-    pub woke: bool,
+    /// Where it began.
+    pub begin: Begin,
+}
+
+/// Where a guest that was started began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With its kernel.
+    Boot,
+    /// Where it fell asleep.
+    Woke,
+    /// Where a warm box was kept.
+    Warm,
 }
 
 /// How QEMU is to be accelerated, and where to learn what happened before.
@@ -133,7 +144,7 @@ impl Driver<'_> {
         };
         let waited = wait_for_guest(&folder, patience, self.runner, &mut start_failed, &mut connect);
         let boot = match waited {
-            Ok(Boot::Ready) => return Ok(Started { engine, woke: false }),
+            Ok(Boot::Ready) => return Ok(Started { engine, begin: Begin::Boot }),
             Ok(boot) => boot,
             Err(failure) => return Err(failure.into()),
         };

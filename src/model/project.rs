@@ -255,6 +255,8 @@ pub struct Computer {
     pub images: BTreeMap<(ImageName, Arch), ImageSource>,
     /// How much memory machines may take together (Linux hosts); no limit when `None`.
     pub memory_budget: Option<ByteSize>,
+    /// `warm_boxes = false`: new machines always boot.
+    pub without_warm_boxes: bool,
     /// What a repository's file gets without asking.
     pub caps: Caps,
     /// What machines may use of the ssh-agent.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::execute::Work;
 use super::observe::observe;
 use super::report::Reporter;
+use super::warm::{WarmBox, cold_box, keep_warm};
 use super::{BoxUse, Goal, Plan, Purpose, Site, plan};
 use crate::boxes::{CachedBox, FileNote, Found, KernelNote, Level, Manifest, Staging, Store};
 use crate::disk;
@@ -37,6 +38,8 @@ const MEMORY: ByteSize = ByteSize::from_gib(4);
 pub(super) struct HeldBox {
     pub(super) image: LocalImage,
     pub(super) key: String,
+    /// What a machine of the goal goes on from instead of booting, or why it cannot.
+    pub(super) warm: Option<std::result::Result<WarmBox, String>>,
     _lock: ProjectLock,
 }
 
@@ -49,7 +52,7 @@ pub(super) fn ensure_box(site: &Site, goal: &Goal, reporter: &mut Reporter) -> R
         return Err(Failure::operation("there is no stack to build a box of"));
     };
     if goal.box_use != BoxUse::Refreshed
-        && let Some(held) = take(site, level, reporter)?
+        && let Some(held) = take(site, goal, level, reporter)?
     {
         return Ok(held);
     }
@@ -64,9 +67,10 @@ pub(super) fn ensure_box(site: &Site, goal: &Goal, reporter: &mut Reporter) -> R
         if after.is_none() || (goal.box_use == BoxUse::Refreshed && after == before) {
             let bake = bake_goal(site, goal, level, &store);
             build(site, bake, reporter).map_err(|failure| rename_machine(failure, level, goal))?;
+            keep_warm(site, goal, level, reporter)?;
         }
     }
-    take(site, level, reporter)?.ok_or_else(|| {
+    take(site, goal, level, reporter)?.ok_or_else(|| {
         Failure::operation(format!("the box `{}` was removed as soon as it was built", level.name))
             .hint(format!("try again: `{}`", goal.again))
     })
@@ -77,11 +81,18 @@ pub(super) fn ensure_box(site: &Site, goal: &Goal, reporter: &mut Reporter) -> R
 /// # Errors
 /// As for a machine that needs them.
 pub fn prepare_box(site: &Site, goal: &Goal, reporter: &mut Reporter) -> Result<()> {
-    ensure_box(site, goal, reporter).map(|_| ())
+    ensure_box(site, goal, reporter).map(drop)?;
+    let Some(level) = goal.levels.last() else { return Ok(()) };
+    // One that was cached may have no warm half yet, or one of another size.
+    if cold_box(site, goal, level)?.is_none() {
+        return Ok(());
+    }
+    let _lock = ProjectLock::exclusive(site.layout, level.machine().as_str(), "box bake", &waiting(site))?;
+    keep_warm(site, goal, level, reporter)
 }
 
 /// Takes a cached box; `None` when it has to be built first.
-fn take(site: &Site, level: &Level, reporter: &mut Reporter) -> Result<Option<HeldBox>> {
+fn take(site: &Site, goal: &Goal, level: &Level, reporter: &mut Reporter) -> Result<Option<HeldBox>> {
     let store = Store::new(site.layout);
     if !store.place(&level.key).exists() {
         return Ok(None);
@@ -103,7 +114,8 @@ fn take(site: &Site, level: &Level, reporter: &mut Reporter) -> Result<Option<He
         ));
     }
     let image = cached.image(site.host.boots_kernels());
-    Ok(Some(HeldBox { image, key: level.key.clone(), _lock: lock }))
+    let warm = WarmBox::of(site, goal, &cached);
+    Ok(Some(HeldBox { image, key: level.key.clone(), warm, _lock: lock }))
 }
 
 /// When the box of a level was built; `None` when there is none that is whole.

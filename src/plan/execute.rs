@@ -5,17 +5,21 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bake::{HeldBox, capture, ensure_box, seal};
+use super::create::create;
 use super::difference::{Needs, built_layers, differences, still_there};
 use super::observe::{observe, random_hex};
 use super::provision::provision;
 use super::report::Reporter;
 use super::repositories::repositories;
 use super::secrets::secrets;
-use super::{Confirm, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, ports, write_ssh_hosts};
+use super::{
+    Confirm, Connection, Goal, Plan, Presence, Site, Step, adopt, plan, ports, warm, write_ssh_hosts,
+};
 use crate::failure::{Failure, Result};
 use crate::guest::{Observation, observe_script};
 use crate::lima::{Instance, LocalImage, Machine, with_ports};
-use crate::record::{Built, HostAgent, Journal, MachineRecord, Ready};
+use crate::model::ByteSize;
+use crate::record::{HostAgent, Journal, MachineRecord, Ready};
 use crate::ssh::{Road, ensure_include};
 
 /// What came of it.
@@ -36,7 +40,7 @@ pub(super) struct Work<'a> {
     pub(super) record: MachineRecord,
     pub(super) instance: Option<Instance>,
     pub(super) image: Option<LocalImage>,
-    /// The box it is made from, which must not go before that is done.
+    /// The box it is made from, which must not go before it answers.
     pub(super) held_box: Option<HeldBox>,
     pub(super) observation: Observation,
     pub(super) fresh: bool,
@@ -144,12 +148,12 @@ impl Work<'_> {
         self.record.folder = self.goal.folder();
     }
 
-    fn machine(&self, host_key: String) -> Machine {
+    fn machine(&self, host_key: String, disk: ByteSize) -> Machine {
         Machine {
             uuid: self.record.uuid.clone(),
             cpus: self.goal.cpus,
             memory: self.goal.memory,
-            disk: self.goal.disk,
+            disk,
             image: LocalImage { location: self.record.image.clone(), kernel: self.record.kernel.clone() },
             ssh_port: self.record.port,
             ports: self.goal.ports.clone(),
@@ -157,8 +161,9 @@ impl Work<'_> {
         }
     }
 
-    fn render(&self) -> Result<String> {
-        self.machine(adopt::read_host_key(self.site, self.name())?).render(self.site.host)
+    /// Its lima.yaml, with a disk of this size.
+    pub(super) fn render(&self, disk: ByteSize) -> Result<String> {
+        self.machine(adopt::read_host_key(self.site, self.name())?, disk).render(self.site.host)
     }
 
     pub(super) fn yaml_is_current(&self, presence: Presence) -> Result<bool> {
@@ -170,7 +175,7 @@ impl Work<'_> {
         // Ports change while it runs, or once it is awake; only what else is different waits for the next start.
         let changes = matches!(presence, Presence::Running | Presence::Asleep);
         let ports = changes.then(|| with_ports(&kept, &self.goal.ports)).transpose()?;
-        Ok(ports.unwrap_or(kept) == self.render()?)
+        Ok(ports.unwrap_or(kept) == self.render(self.goal.disk)?)
     }
 
     pub(super) fn carry_out(&mut self, step: Step, reporter: &mut Reporter) -> Result<()> {
@@ -185,7 +190,7 @@ impl Work<'_> {
                 self.held_box = Some(ensure_box(self.site, &self.goal, reporter)?);
                 Ok(())
             }
-            Step::Create => self.create(reporter),
+            Step::Create => create(self, reporter),
             Step::Repair => self.repair(reporter),
             Step::Resize => self.resize(),
             Step::Start | Step::Wake => self.boot(reporter, step),
@@ -235,39 +240,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn create(&mut self, reporter: &mut Reporter) -> Result<()> {
-        let phase = reporter.phase("create");
-        phase.now("copying the disk");
-        let name = self.name().to_string();
-        self.site.reserve_port(&mut self.record)?;
-        adopt::generate_host_key(self.site, &name)?;
-        self.record.host_key = adopt::public_key(self.site, &name)?;
-        let held = self.held_box.take();
-        let image = held.as_ref().map(|held| held.image.clone()).or_else(|| self.image.take());
-        if let Some(image) = image {
-            (self.record.image, self.record.kernel) = (image.location, image.kernel);
-        }
-        self.record.ports.clone_from(&self.goal.ports);
-        self.record.built = Some(Built {
-            image: self.goal.image_name.clone(),
-            box_key: held.as_ref().map(|held| held.key.clone()),
-            created: now(),
-            cpus: self.goal.cpus,
-            memory_bytes: self.goal.memory.bytes(),
-            ..Built::default()
-        });
-        self.record.save(self.site.layout)?;
-        let yaml = self.render()?;
-        self.site.keep_rendered(&name, &yaml)?;
-        if let Err(failure) = self.site.driver().create(&name, &yaml) {
-            crate::disk::remove_folder(&self.site.layout.machine(&name))?;
-            return Err(failure);
-        }
-        self.fresh = true;
-        reporter.done(phase, &format!("disk up to {}", self.goal.disk.human()));
-        Ok(())
-    }
-
     fn repair(&mut self, reporter: &mut Reporter) -> Result<()> {
         let phase = reporter.phase("repair");
         if let Some(instance) = &self.instance {
@@ -278,7 +250,7 @@ impl Work<'_> {
     }
 
     fn resize(&mut self) -> Result<()> {
-        let yaml = self.render()?;
+        let yaml = self.render(self.goal.disk)?;
         self.site.driver().rewrite(self.name(), &yaml)?;
         self.site.keep_rendered(self.name(), &yaml)?;
         self.record.disk_bytes = self.goal.disk.bytes();
@@ -295,6 +267,8 @@ impl Work<'_> {
         phase.now("waiting for ssh");
         let connection = if step == Step::Connect {
             self.site.reach(&mut self.record, true)?
+        } else if let Some(started) = warm::go_on(self, reporter)? {
+            Connection::Started(started)
         } else {
             let known = self.instance.as_ref().map(|instance| instance.config.clone());
             let config = match known {
@@ -303,6 +277,7 @@ impl Work<'_> {
             };
             Connection::Started(self.site.start(&mut self.record, &config)?)
         };
+        self.held_box = None;
         self.observation = self.ask_until_booted()?;
         reporter.done(phase, connection.describe());
         Ok(())
@@ -395,6 +370,6 @@ impl Work<'_> {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod bake;
+mod create;
 mod difference;
 mod execute;
 mod goal;
@@ -19,6 +20,7 @@ mod room;
 mod secrets;
 mod show;
 mod site;
+mod warm;
 
 use std::fmt;
 

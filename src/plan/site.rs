@@ -9,7 +9,7 @@ use crate::disk::{self, Lock};
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
 use crate::lima::launcher::{Choice, Engine};
-use crate::lima::{Acceleration, Driver, Limactl, Started, Status};
+use crate::lima::{Acceleration, Begin, Driver, Limactl, Started, Status};
 use crate::model::{ByteSize, Host, HostOs, Openings, ProjectName};
 use crate::process::Runner;
 use crate::record::{HostAgent, MachineRecord};
@@ -29,6 +29,8 @@ pub struct Site<'a> {
     pub choice: Choice,
     /// The `memory_budget` setting.
     pub memory_budget: Option<ByteSize>,
+    /// The `warm_boxes` setting, where this host can have them.
+    pub warm_boxes: bool,
     /// Whether a Lima without a version is accepted.
     pub accept_unknown_lima: bool,
     /// What a machine is lent of the host's agent.
@@ -59,7 +61,8 @@ impl Connection {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::WasRunning => "was running",
-            Self::Started(Started { woke: true, .. }) => "awake, where it fell asleep",
+            Self::Started(Started { begin: Begin::Woke, .. }) => "awake, where it fell asleep",
+            Self::Started(Started { begin: Begin::Warm, .. }) => "ssh ready, from the warm box",
             Self::Started(Started { engine: Some(Engine::Tcg), .. }) => "ssh ready, software emulation",
             Self::Started(_) => "ssh ready",
         }
@@ -164,6 +167,28 @@ impl Site<'_> {
 
     /// Starts a stopped machine: port, comparison with what was rendered, boot. `config` is Lima's effective one.
     pub fn start(&self, record: &mut MachineRecord, config: &serde_json::Value) -> Result<Started> {
+        let road = self.prepare_start(record, config)?;
+        let driver = self.driver();
+        let started = if let Some(started) = self.wake(record, &road)? {
+            started
+        } else {
+            record.generation += 1;
+            record.save(self.layout)?;
+            driver.start(&record.name, &road, &self.acceleration(&record.openings))?
+        };
+        self.note_answer(record)?;
+        Ok(started)
+    }
+
+    /// What comes before every start: room, a free port, the comparison with what was rendered.
+    ///
+    /// # Errors
+    /// As [`Self::start`]. Nothing has been started.
+    pub(super) fn prepare_start(
+        &self,
+        record: &mut MachineRecord,
+        config: &serde_json::Value,
+    ) -> Result<Road> {
         self.make_room(&record.name, config)?;
         let driver = self.driver();
         let yaml = disk::read_text_if_there(&driver.yaml_path(&record.name))?.unwrap_or_default();
@@ -180,17 +205,14 @@ impl Site<'_> {
         record.answered = false;
         record.opened.clear();
         record.save(self.layout)?;
-        let started = if let Some(started) = self.wake(record, &road)? {
-            started
-        } else {
-            record.generation += 1;
-            record.save(self.layout)?;
-            driver.start(&record.name, &road, &self.acceleration(&record.openings))?
-        };
+        Ok(road)
+    }
+
+    /// Writes down that a machine that was started answers.
+    pub(super) fn note_answer(&self, record: &mut MachineRecord) -> Result<()> {
         record.answered = true;
         record.held = false;
-        record.save(self.layout)?;
-        Ok(started)
+        record.save(self.layout)
     }
 
     /// Refuses settings that Lima would use and we did not write; `config` is Lima's effective one.

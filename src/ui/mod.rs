@@ -53,6 +53,13 @@ impl Ui {
         Self { loudness, yes }
     }
 
+    /// Says on stderr what only `-v` asks for.
+    pub fn detail(&self, text: &str) {
+        if self.loudness == Loudness::Verbose {
+            self.say(text);
+        }
+    }
+
     /// Says something on stderr, unless quiet.
     pub fn say(&self, text: &str) {
         if self.loudness != Loudness::Quiet {

@@ -79,12 +79,12 @@ impl BoxTable {
 
     /// The table; with `packages`, what is installed in each below it.
     pub fn render(&self, packages: bool) -> String {
-        let head = ["BOX", "KEY", "IMAGE", "SIZE", "BUILT", "LAST USED"].map(String::from).to_vec();
+        let head = ["BOX", "KEY", "IMAGE", "SIZE", "WARM", "BUILT", "LAST USED"].map(String::from).to_vec();
         let mut rows = vec![head];
         rows.extend(self.boxes.iter().map(|(key, found)| row(key, found)));
         rows.extend(self.unfinished.iter().map(|name| {
             let dash = || "-".to_string();
-            vec!["unfinished".into(), name.clone(), dash(), dash(), dash(), dash()]
+            vec!["unfinished".into(), name.clone(), dash(), dash(), dash(), dash(), dash()]
         }));
         let mut text = render_table(&rows);
         let listed = self.boxes.iter().filter_map(|(_, found)| whole(found)).filter(|_| packages);
@@ -108,6 +108,7 @@ impl BoxTable {
                 "stale": cached.manifest.is_stale(now()),
                 "last_used": cached.last_used(),
                 "used_bytes": cached.allocated_bytes(),
+                "warm": warm_to_json(cached),
                 "disk_bytes": cached.manifest.disk.bytes,
                 "digest": cached.manifest.disk.digest,
                 "packages": cached.packages().lines().collect::<Vec<_>>(),
@@ -135,13 +136,21 @@ fn row(key: &str, found: &Found) -> Vec<String> {
                 short,
                 format!("{} {}", manifest.image, manifest.arch),
                 ByteSize::from_bytes(cached.allocated_bytes()).human(),
+                cached.warm().map_or("-".into(), |_| ByteSize::from_bytes(cached.warm_bytes()).human()),
                 days_ago(manifest.created) + stale,
                 days_ago(cached.last_used()),
             ]
         }
-        Found::Damaged(why) => ["damaged", &short, "-", "-", "-", why].map(String::from).to_vec(),
-        Found::Missing => ["gone", &short, "-", "-", "-", "-"].map(String::from).to_vec(),
+        Found::Damaged(why) => ["damaged", &short, "-", "-", "-", "-", why].map(String::from).to_vec(),
+        Found::Missing => ["gone", &short, "-", "-", "-", "-", "-"].map(String::from).to_vec(),
     }
+}
+
+/// What new machines go on from, and on what size it is.
+fn warm_to_json(cached: &CachedBox) -> Value {
+    cached.warm().map_or(Value::Null, |warm| {
+        json!({"cpus": warm.cpus, "memory_bytes": warm.memory_bytes, "used_bytes": cached.warm_bytes()})
+    })
 }
 
 fn indent(text: &str) -> String {
@@ -172,7 +181,7 @@ pub fn prune_boxes(context: &Context, unused_for_days: Option<u64>, dry_run: boo
         let Some(why) = why_go(&found, unused_for_days) else { continue };
         let name = ProjectName::of_bake(key.get(..8).unwrap_or(&key));
         let Some(_lock) = try_lock(context, name.as_str(), &mut pruned)? else { continue };
-        let freed_bytes = whole(&found).map_or(0, CachedBox::allocated_bytes);
+        let freed_bytes = whole(&found).map_or(0, |cached| cached.allocated_bytes() + cached.warm_bytes());
         pruned.freed_bytes += freed_bytes;
         let label = whole(&found).map_or("a box", |cached| cached.manifest.name.as_str());
         pruned.lines.push(format!("{label}  {}  {why}", key.get(..8).unwrap_or(&key)));

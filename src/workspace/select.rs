@@ -230,6 +230,7 @@ pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)
             Accelerator::Tcg => Choice::Tcg,
         },
         memory_budget: computer.memory_budget,
+        warm_boxes: !computer.without_warm_boxes && context.host.boots_kernels(),
         accept_unknown_lima: computer.accept_unknown_lima_version,
         lend: lender(context),
         proxies: context.proxies.clone(),

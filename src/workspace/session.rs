@@ -10,7 +10,7 @@ use super::secrets::refill_session;
 use super::select::{find_record, site};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
-use crate::lima::Status;
+use crate::lima::{Begin, Status};
 use crate::model::{Computer, PortForward};
 use crate::plan::{Connection, Site, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
@@ -76,7 +76,7 @@ pub(super) fn enter(
     let phase = (!is_open).then(|| context.ui.phase("boot"));
     let connection = site.reach(&mut record, may_start)?;
     if let (Some(phase), Connection::Started(started)) = (phase, connection) {
-        phase.done(if started.woke { connection.describe() } else { "ssh ready" });
+        phase.done(if started.begin == Begin::Woke { connection.describe() } else { "ssh ready" });
         write_ssh_hosts(site)?;
     }
     look_after_ports(site, &record, connection);

@@ -8,13 +8,17 @@ set -u
 cidata=/mnt/lima-cidata
 stock=/etc/systemd/system/default.target.stock
 turn=/run/machine-boot
+becomes=${1-}
 user='' uid='' home='' plain='' address='' gateway='' resolver='' name='' key='' commands=0 found=''
 
 say() { echo "<3>machine-boot: $*" >/dev/kmsg; }
 
 # Undoes what sealing put in place, so that the image boots as it came. This unit is gone then, so it happens once.
 fall_back() {
-  say "$*; cloud-init takes over, after one more boot"
+  say "$*"
+  # Nobody needs a machine that cannot become another one: it is made anew.
+  [ -z "$becomes" ] || exit 1
+  say 'cloud-init takes over, after one more boot'
   while read -r path; do
     rm -rf "$path"
   done </etc/machine/sealed
@@ -108,6 +112,11 @@ check_disk() {
 
 set_name() {
   echo "$name" >/proc/sys/kernel/hostname
+  # `machine` calls no project's like that. Once it is another one, this is over.
+  case $name in
+  lima-bake-*) : >/run/machine-bake ;;
+  *) rm -f /run/machine-bake ;;
+  esac
   old='' hosts=''
   [ ! -f /etc/hostname ] || read -r old </etc/hostname
   [ "$old" != "$name" ] || return 0
@@ -179,6 +188,16 @@ COMMANDS
   echo "nameserver $resolver" >/run/systemd/resolve/stub-resolv.conf
 }
 
+# A network card that went on from a warm box has the address it had there. Begun anew by its driver it has the one that
+# QEMU gave it in this machine.
+renew_card() {
+  driver=/sys/bus/virtio/drivers/virtio_net
+  for path in "$driver"/virtio*; do
+    echo "${path##*/}" >"$driver/unbind"
+    echo "${path##*/}" >"$driver/bind"
+  done
+}
+
 find_card() {
   card='' tries=0
   while [ "$tries" -lt 100 ]; do
@@ -223,6 +242,17 @@ watch_button() {
   wait $! && systemctl poweroff
 }
 
+# `machine` runs this once more in a machine that was resumed from a warm box: the disk is another one by then.
+if [ "$becomes" = become ]; then
+  mount_disk
+  check_disk
+  renew_card
+  set_network
+  set_name
+  set_login_key
+  set_host_key
+  exit
+fi
 # The initrd runs this beside systemd's own start; systemd runs it as well, and then only waits for the other.
 if ! mkdir "$turn" 2>/dev/null; then
   until [ -e "$turn/done" ]; do

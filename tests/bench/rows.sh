@@ -2,23 +2,44 @@
 # The rows of tests/bench/run that time machines from the host, each beside Lima's own in turn.
 # shellcheck disable=SC2016,SC2034,SC2154 # Backticks are Markdown; variables are shared with the files beside it.
 
-rows=(new up-new copy disk stopped running run ssh list help complete)
+rows=(new warm up-new copy disk stopped running run ssh list help complete)
 
 # A new machine of a stack that is cached, against a new instance of the stock image.
 bench_new() {
-  wants new up-new copy disk || return 0
+  wants new warm up-new copy disk || return 0
   local lima_new="\`limactl create\` + \`start\`"
   row new s 'new machine from a cached box, until ssh answers' "$lima_new"
+  row warm s 'the same, from a warm box' "$lima_new"
   row up-new s 'the same, the whole of `up`' "$lima_new"
   row copy s 'of that the copy of the disk' ''
   row disk MB 'disk of one more machine' 'one more instance'
   need_stage
   local turn
   for ((turn = 0; turn < n; turn++)); do
+    keep_boxes_warm false
     new_machine
+    keep_boxes_warm true
+    warm_machine
     new_instance
   done
   note copy "$(filesystem)"
+}
+
+# Whether new machines go on from the memory that is kept beside a box.
+keep_boxes_warm() {
+  local file=$place/.config/machine/config.toml text
+  text=$(sed "/^warm_boxes /d" "$file" 2>/dev/null || true)
+  printf 'warm_boxes = %s\n%s\n' "$1" "$text" >"$file"
+}
+
+warm_machine() {
+  time_up '' two
+  if [ "$(phases detail boot)" = 'ssh ready, from the warm box' ]; then
+    sample warm ours "$(phases until boot)"
+  else
+    skip warm "$(phases detail boot)"
+  fi
+  quietly "${ours[@]}" destroy two --discard
 }
 
 new_machine() {
@@ -46,6 +67,7 @@ new_instance() {
     "$place/stock.yaml" "${lima[@]}" 2>>"$place/log") || fail "limactl failed: $(tail -n 5 "$place/log")"
   sample new theirs "$seconds"
   sample up-new theirs "$seconds"
+  sample warm theirs "$seconds"
   sample disk theirs "$(disk_taken "$before" "$lima_home/stock")"
   quietly "${lima[@]}" delete -f stock
 }

@@ -311,9 +311,9 @@ fn a_full_disk_is_said_with_its_numbers_and_old_boxes_stay() {
     exit code 0
     --- stdout
     code 1
-    BOX         KEY            IMAGE            SIZE      BUILT  LAST USED
-    bare        ID       debian-13 amd64  0.01 MiB  today  today
-    unfinished  bake-ID  -                -         -      -
+    BOX         KEY            IMAGE            SIZE      WARM  BUILT  LAST USED
+    bare        ID       debian-13 amd64  0.01 MiB  -     today  today
+    unfinished  bake-ID  -                -         -     -      -
     --- stderr
     building the box `go`, once; machines start from it
     ✓ image     image T s

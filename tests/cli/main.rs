@@ -58,4 +58,5 @@ mod status;
 mod terminal;
 mod trust;
 mod up_again;
+mod warm;
 mod world;

@@ -115,7 +115,7 @@ impl World {
         put(&self.path("image"), b"an image");
         let image = self.path("image");
         let of = |arch: &str| format!("[images.debian-13.{arch}]\nlocation = \"{}\"\n", image.display());
-        let text = format!("accelerator = \"tcg\"\n\n{}\n{}", of("amd64"), of("arm64"));
+        let text = format!("accelerator = \"tcg\"\nwarm_boxes = false\n\n{}\n{}", of("amd64"), of("arm64"));
         self.write(".config/machine/config.toml", &text);
         self.log_taken();
     }

@@ -46,7 +46,7 @@ pub(super) fn forget(layout: &Layout, uuid: &str) -> Result<()> {
 }
 
 /// Bytes that nobody can guess.
-pub(super) fn random<const COUNT: usize>() -> Result<[u8; COUNT]> {
+pub fn random<const COUNT: usize>() -> Result<[u8; COUNT]> {
     let mut bytes = [0u8; COUNT];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.because(|| "failed to read `/dev/urandom`")?;

@@ -10,6 +10,7 @@ mod qmp;
 mod resume;
 mod stream;
 mod suspend;
+mod warm;
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,10 @@ use crate::disk;
 use crate::failure::Result;
 use crate::layout::Layout;
 
+pub use key::random;
 pub use note::Note;
 pub use resume::Woken;
+pub use warm::Memory;
 
 /// The files of a sleeping machine, beside its disk: they go when Lima deletes the instance.
 #[derive(Clone, Debug)]

@@ -120,14 +120,14 @@ impl Belonging {
 }
 
 /// Size and time of a file, and which one it is where that matters.
-fn print_of(path: &Path, with_inode: bool) -> Result<String> {
+pub(super) fn print_of(path: &Path, with_inode: bool) -> Result<String> {
     let metadata = std::fs::metadata(path).because(|| format!("failed to look at `{}`", path.display()))?;
     let inode = if with_inode { metadata.ino() } else { 0 };
     Ok(format!("{inode} {} {}.{:09}", metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// The lines of the first processor that say what a guest may have come to rely on.
-fn processor(cpuinfo: &str) -> String {
+pub(super) fn processor(cpuinfo: &str) -> String {
     const KEYS: [&str; 7] =
         ["vendor_id", "model name", "flags", "Features", "CPU implementer", "CPU part", "CPU variant"];
     let first = cpuinfo.lines().take_while(|line| !line.trim().is_empty());

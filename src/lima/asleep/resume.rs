@@ -4,7 +4,7 @@
 //! cold; then nothing of the image is left. An image is used once: it is put aside before the guest takes its first step.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, PipeWriter};
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::failure::{Context, Failure, Kind, Result};
 use crate::lima::driver::Driver;
 use crate::lima::launcher::{self, Engine};
 use crate::lima::list::{Instance, Status};
-use crate::lima::starting::{Acceleration, Started, failed};
+use crate::lima::starting::{Acceleration, Begin, Started, failed};
 use crate::record::MachineRecord;
 use crate::ssh::{Attempt, Road};
 
@@ -58,7 +58,7 @@ impl Driver<'_> {
             return Ok(Woken::Cold("this host does not run QEMU".into()));
         };
         match self.try_to_wake(record, note, road, engine) {
-            Ok(()) => Ok(Woken::Up(Started { engine: Some(engine), woke: true })),
+            Ok(()) => Ok(Woken::Up(Started { engine: Some(engine), begin: Begin::Woke })),
             Err(failure) if failure.kind == Kind::Interrupted => Err(failure),
             Err(failure) => {
                 self.stop_left_over(&name)?;
@@ -131,7 +131,7 @@ impl Driver<'_> {
         Ok(key)
     }
 
-    fn connect_to_start(&self, instance: &Path, child: &mut Child) -> Result<Qmp> {
+    pub(super) fn connect_to_start(&self, instance: &Path, child: &mut Child) -> Result<Qmp> {
         let deadline = Instant::now() + START;
         loop {
             self.runner.check_interrupt()?;
@@ -152,13 +152,22 @@ impl Driver<'_> {
     }
 
     fn load(&self, image: &Image, key: &SecretKey, monitor: &mut Qmp) -> Result<()> {
+        let (memory, key) = (image.memory(), SecretKey::try_from(key.unprotected_as_ref::<[u8]>()));
+        let key = key.map_err(|_refused| Failure::operation("a key has another length"))?;
+        self.feed(monitor, move |into| read(&memory, &key, into))
+    }
+
+    /// Has QEMU, which waits for it, read the packed memory that `read` writes. The guest stands still afterwards.
+    pub(super) fn feed(
+        &self,
+        monitor: &mut Qmp,
+        read: impl FnOnce(&mut PipeWriter) -> io::Result<()> + Send + 'static,
+    ) -> Result<()> {
         let (zstd, mut into, plain) = unpacker(self.runner)?;
         let uri = monitor.hand_over(plain).because(|| "QEMU takes no pipe")?;
         let incoming = monitor.execute("migrate-incoming", &json!({"uri": uri}));
         incoming.because(|| "QEMU does not read a memory")?;
-        let (memory, key) = (image.memory(), SecretKey::try_from(key.unprotected_as_ref::<[u8]>()));
-        let key = key.map_err(|_refused| Failure::operation("a key has another length"))?;
-        let reader = std::thread::spawn(move || read(&memory, &key, &mut into));
+        let reader = std::thread::spawn(move || read(&mut into));
         let deadline = Instant::now() + READ;
         loop {
             self.runner.check_interrupt()?;
@@ -177,7 +186,7 @@ impl Driver<'_> {
         zstd.finish()
     }
 
-    fn wait_for_answer(&self, road: &Road) -> Result<()> {
+    pub(crate) fn wait_for_answer(&self, road: &Road) -> Result<()> {
         let deadline = Instant::now() + ANSWER;
         loop {
             self.runner.check_interrupt()?;

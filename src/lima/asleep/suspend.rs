@@ -5,7 +5,7 @@
 //! that also our own sudden end leaves a machine that runs.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, PipeReader};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ use crate::record::MachineRecord;
 /// How long writing a memory may take: that of a large machine, on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long QEMU may take to go on after a failure, and to end after a success.
-const GRACE: Duration = Duration::from_secs(60);
+pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// How often QEMU is asked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
 /// Bytes a second; QEMU's own limit is 128 MiB.
@@ -42,10 +42,10 @@ const BANDWIDTH: u64 = 1 << 40;
 const DOWNTIME: u64 = 2_000_000;
 
 /// The QEMU that runs an instance.
-struct Qemu {
-    shape: String,
-    binary: PathBuf,
-    monitor: Qmp,
+pub(super) struct Qemu {
+    pub(super) shape: String,
+    pub(super) binary: PathBuf,
+    pub(super) monitor: Qmp,
 }
 
 impl Driver<'_> {
@@ -100,7 +100,7 @@ impl Driver<'_> {
         Ok(bytes)
     }
 
-    fn qemu_of(&self, instance: &Instance) -> Result<Qemu> {
+    pub(super) fn qemu_of(&self, instance: &Instance) -> Result<Qemu> {
         let args = instance.driver_pid.and_then(arguments_in_proc).unwrap_or_default();
         let line = args.join(&OsString::from(" "));
         if !belongs_to(&line.to_string_lossy(), instance) {
@@ -143,21 +143,31 @@ impl Driver<'_> {
         let nonce = key::random()?;
         let file = disk::create_private(part)?;
         let mut sealer = Sealer::new(key, &nonce, file).map_err(|cause| no_room(part, &cause))?;
+        let sealer = self.pour(part, monitor, move |packed| sealer.copy(packed).map(|()| sealer))?;
+        // Not forced to the disk: what would take it from the page cache takes the key as well.
+        sealer.finish().map_err(|cause| no_room(part, &cause))
+    }
+
+    /// Has QEMU write the memory, packed, to `write`, which writes it on into `part`.
+    pub(super) fn pour<T: Send + 'static>(
+        &self,
+        part: &Path,
+        monitor: &mut Qmp,
+        write: impl FnOnce(&mut PipeReader) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (zstd, into, mut packed) = packer(self.runner)?;
         migrate(monitor, into).because(|| "QEMU does not write its memory")?;
-        let writer = std::thread::spawn(move || sealer.copy(&mut packed).map(|()| sealer));
-        let migrated = self.wait_for_migration(monitor, &writer);
-        if migrated.is_err() {
+        let writer = std::thread::spawn(move || write(&mut packed));
+        if let Err(failure) = self.wait_for_migration(monitor, &writer) {
             // It would wait for more, and the writer for it.
             drop(zstd);
             // A broken pipe is what QEMU notices of a full disk; the writer knows better.
             join(writer).map_err(|cause| no_room(part, &cause))?;
-            return migrated.map(|()| 0);
+            return Err(failure);
         }
-        let sealer = join(writer).map_err(|cause| no_room(part, &cause))?;
+        let written = join(writer).map_err(|cause| no_room(part, &cause))?;
         zstd.finish()?;
-        // Not forced to the disk: what would take it from the page cache takes the key as well.
-        sealer.finish().map_err(|cause| no_room(part, &cause))
+        Ok(written)
     }
 
     fn wait_for_migration<T>(&self, monitor: &mut Qmp, writer: &JoinHandle<T>) -> Result<()> {

@@ -63,7 +63,11 @@ fn value_of<'a>(args: &'a [OsString], key: &'a str) -> Option<&'a OsStr> {
     values_of(args, key).next()
 }
 
-/// Adds free page reporting, takes IPv6 away, and puts software emulation where KVM is not to be used.
+/// What tells a guest's kernel that its memory was used before, or by another machine: it then makes new random numbers.
+/// The machine type of ARM has no such device in every version of QEMU.
+const GENERATION: [&str; 2] = ["-device", "vmgenid,guid=auto"];
+
+/// Adds free page reporting and a generation, takes IPv6 away, and puts software emulation where KVM is not to be used.
 pub(super) fn rewrite(args: &[OsString], engine: Engine, is_enclosed: bool) -> Vec<OsString> {
     let mut rewritten = args.to_vec();
     change_network(&mut rewritten, is_enclosed);
@@ -72,6 +76,9 @@ pub(super) fn rewrite(args: &[OsString], engine: Engine, is_enclosed: bool) -> V
     }
     // Pages that the guest frees go back to the host; Lima's QEMU has no balloon device at all.
     rewritten.extend(["-device", "virtio-balloon-pci,free-page-reporting=on"].map(OsString::from));
+    if value_of(args, "-machine").is_some_and(|machine| machine.as_bytes().starts_with(b"q35")) {
+        rewritten.extend(GENERATION.map(OsString::from));
+    }
     rewritten
 }
 
@@ -174,7 +181,8 @@ mod tests {
         let args = words("-cpu host -machine q35,accel=kvm");
         let rewritten = rewrite(&args, Engine::Kvm, false);
         assert_eq!(rewritten[..4], args);
-        assert_eq!(rewritten[4..], words("-device virtio-balloon-pci,free-page-reporting=on"));
+        let added = "-device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto";
+        assert_eq!(rewritten[4..], words(added));
     }
 
     #[test]
@@ -182,7 +190,7 @@ mod tests {
         let x86 = rewrite(&words("-cpu host -machine q35,accel=kvm -smp 2"), Engine::Tcg, false);
         let expected = "-cpu max -machine q35,vmport=off -smp 2 -accel tcg,thread=multi,tb-size=512 \
             -global ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1 \
-            -device virtio-balloon-pci,free-page-reporting=on";
+            -device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto";
         assert_eq!(x86, words(expected));
         let arm = rewrite(&words("-cpu host -machine virt,accel=kvm"), Engine::Tcg, false);
         let expected = "-cpu max -machine virt -accel tcg,thread=multi,tb-size=512 \
@@ -207,6 +215,6 @@ mod tests {
     fn emulation_that_lima_chose_itself_is_left_alone() {
         let args = words("-cpu max -machine q35,vmport=off -accel tcg,thread=multi,tb-size=512");
         assert_eq!(rewrite(&args, Engine::Tcg, false)[..6], args);
-        assert_eq!(rewrite(&args, Engine::Tcg, false).len(), 8);
+        assert_eq!(rewrite(&args, Engine::Tcg, false).len(), 10);
     }
 }
