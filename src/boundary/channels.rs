@@ -3,12 +3,12 @@
 //! Enters: observations. Leaves: one line a channel, in the order of the table, whatever was seen or not.
 
 use super::observed::Observed;
-use super::{Judgement, Line, engine, guest, host, network};
+use super::{Judgement, Line, engine, given, guest, host, network};
 
 type Judge = fn(&Observed) -> Judgement;
 
 /// The channels; their names are part of `--json` and stay.
-const CHANNELS: [(&str, Judge); 23] = [
+const CHANNELS: [(&str, Judge); 25] = [
     ("files", guest::files),
     ("lima-settings", host::settings),
     ("lima-data", host::cidata),
@@ -17,6 +17,8 @@ const CHANNELS: [(&str, Judge); 23] = [
     ("agent-in-a-session", host::agent_in_session),
     ("agent-at-rest", host::agent_at_rest),
     ("lima-connection", host::lima_master),
+    ("secrets", given::secrets),
+    ("repository-file", given::repository_file),
     ("host-127.0.0.1", network::loopback4),
     ("host-::1", network::loopback6),
     ("host-address", network::address4),

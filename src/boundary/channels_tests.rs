@@ -11,14 +11,23 @@ use super::*;
 use crate::boundary::Verdict;
 use crate::boundary::canary::{Stand, Way, Who};
 use crate::boundary::observed::{
-    AgentSeen, Cidata, GuestPorts, KeyPin, MasterSeen, Mode, Neighbour, Private, Settings, Stated,
+    AgentSeen, Cidata, GuestPorts, KeyPin, MasterSeen, Mode, Neighbour, Private, Settings, Stated, TrustSeen,
 };
-use crate::guest::{Probed, Tried};
+use crate::guest::{Place, Probed, Tried};
 use crate::model::{HostOs, Opening, Openings};
 use crate::process::Standing;
 
 const WAYS: [Way; 4] = [Way::Loopback4, Way::Loopback6, Way::Address4, Way::Address6];
 const PLACES: [&str; 6] = ["loopback4", "loopback6", "address4", "address6", "router", "metadata"];
+const SSH_OPTIONS: [(&str, &str); 7] = [
+    ("hostname", "127.0.0.1"),
+    ("stricthostkeychecking", "true"),
+    ("updatehostkeys", "false"),
+    ("globalknownhostsfile", "/dev/null"),
+    ("permitlocalcommand", "no"),
+    ("controlmaster", "false"),
+    ("forwardx11", "no"),
+];
 
 /// A machine about which everything is known and nothing is wrong.
 fn sound() -> Observed {
@@ -28,7 +37,6 @@ fn sound() -> Observed {
     past.insert("DNS".into(), Tried::Open);
     let mut tried = past.clone();
     tried.insert("control".into(), Tried::Open);
-    let option = |key: &str, value: &str| (key.to_string(), value.to_string());
     Observed {
         stated: Stated {
             name: "blog".into(),
@@ -39,18 +47,12 @@ fn sound() -> Observed {
         os: HostOs::Linux,
         settings: Settings { config: json!({"plain": true, "mounts": []}), foreign: None },
         engine: Some(Standing { own_network: Some(true), uid: 1000, ..Standing::default() }),
-        ssh_options: vec![
-            option("hostname", "127.0.0.1"),
-            option("stricthostkeychecking", "true"),
-            option("updatehostkeys", "false"),
-            option("globalknownhostsfile", "/dev/null"),
-            option("permitlocalcommand", "no"),
-            option("controlmaster", "false"),
-            option("forwardx11", "no"),
-        ],
+        ssh_options: SSH_OPTIONS.map(|(key, value)| (key.into(), value.into())).to_vec(),
         modes: vec![Mode { path: "/d".into(), bits: 0o700, own: true }],
         cidata: Some(Cidata { readable: true, leaks: Vec::new() }),
         private: vec![Private { what: "your home folder".into(), text: "/home/me".into() }],
+        secrets: Some(vec![("TOKEN".into(), false), ("SHOWN".into(), true)]),
+        trust: TrustSeen::Own,
         lima_master: MasterSeen::NoAgent,
         key: KeyPin { right: true, wrong: false },
         stands: WAYS.map(|way| Stand { way, address, tcp: 1, udp: 2 }).to_vec(),
@@ -75,10 +77,16 @@ fn sound() -> Observed {
             hostname: "lima-blog".into(),
             listening: vec![1, 2, 3],
             escape: "\u{1b}]52;c;eA==\u{7}".into(),
+            secrets: Some(vault("tmpfs", "rw,nosuid,nodev,noexec,noswap", "700 dev", Some(false), false)),
             ..Probed::default()
         },
         cleaned: String::new(),
     }
+}
+
+fn vault(kind: &str, options: &str, access: &str, others: Option<bool>, swaps: bool) -> Place {
+    let options = options.split(',').map(String::from).collect();
+    Place::Folder { kind: kind.into(), options, access: access.into(), count: 2, others, swaps }
 }
 
 fn verdict(observed: &Observed, channel: &str) -> String {
@@ -111,6 +119,8 @@ fn a_sound_machine_has_every_channel_closed_or_as_stated() {
     agent-in-a-session: crosses, as stated
     agent-at-rest: closed
     lima-connection: closed
+    secrets: crosses, as stated
+    repository-file: closed
     host-127.0.0.1: closed
     host-::1: closed
     host-address: closed
@@ -145,6 +155,8 @@ fn what_was_not_seen_is_never_called_closed() {
         modes: Vec::new(),
         cidata: None,
         private: Vec::new(),
+        secrets: None,
+        trust: TrustSeen::Unknown(String::new()),
         lima_master: MasterSeen::Absent,
         key: KeyPin { right: false, wrong: false },
         stands: Vec::new(),
@@ -213,7 +225,7 @@ fn a_guest_that_reaches_nothing_proves_nothing() {
     assert_eq!(verdict(&observed, "host-127.0.0.1"), "not probed", "it was not our listener");
     let mut observed = sound();
     observed.guest.past.clear();
-    let line = &assess(&observed)[8];
+    let line = &assess(&observed)[10];
     assert_eq!(line.judgement.verdict, Verdict::Closed);
     assert!(line.judgement.detail.ends_with("was not tried"), "{}", line.judgement.detail);
 }
@@ -350,4 +362,39 @@ fn the_agent_is_judged_in_a_session_and_without_one() {
         ("agent-at-rest", "not probed", |o| o.agent.host_keys = None),
         ("agent-at-rest", "not probed", |o| o.agent.session_keys = None),
     ]);
+}
+
+#[test]
+fn secrets_are_in_memory_and_nobody_elses() {
+    let good = "nosuid,nodev,noexec";
+    for place in [
+        vault("ext4", good, "700 dev", None, false),
+        vault("tmpfs", good, "755 dev", None, false),
+        vault("tmpfs", good, "700 dev", Some(true), false),
+        vault("tmpfs", "nosuid", "700 dev", None, false),
+        vault("tmpfs", good, "700 dev", None, true),
+    ] {
+        let guest = Probed { secrets: Some(place.clone()), ..sound().guest };
+        assert_eq!(verdict(&Observed { guest, ..sound() }, "secrets"), "FAILED", "{place:?}");
+    }
+    becomes(&[
+        ("secrets", "closed", |o| (o.secrets, o.guest.secrets) = (Some(Vec::new()), Some(Place::Empty))),
+        ("secrets", "not probed", |o| o.guest.secrets = Some(Place::Empty)),
+        ("secrets", "FAILED", |o| o.guest.variables.push_str("TOKEN=x\n")),
+        ("secrets", "crosses, as stated", |o| o.guest.variables.push_str("SHOWN=x\nTOKENS=x\n")),
+    ]);
+}
+
+#[test]
+fn a_repositorys_file_has_what_was_allowed() {
+    let asking = |lent| TrustSeen::Asking { keys: vec!["ports".into()], lent };
+    for (trust, expected) in [
+        (TrustSeen::Inert, "closed"),
+        (TrustSeen::Allowed { keys: vec!["ports".into()] }, "open by `ports` in `/c/projects.toml`"),
+        (asking(false), "closed"),
+        (asking(true), "FAILED"),
+        (TrustSeen::Damaged(String::new()), "FAILED"),
+    ] {
+        assert_eq!(verdict(&Observed { trust, ..sound() }, "repository-file"), expected);
+    }
 }

@@ -6,6 +6,7 @@
 mod canary;
 mod channels;
 mod engine;
+mod given;
 mod guest;
 mod host;
 mod look;
@@ -22,7 +23,7 @@ pub use look::{
 };
 pub use network::{METADATA_SERVICE, targets};
 pub use observed::{
-    AgentSeen, GuestPorts, KeyPin, MasterSeen, Neighbour, Observed, Private, Settings, Stated,
+    AgentSeen, GuestPorts, KeyPin, MasterSeen, Neighbour, Observed, Private, Settings, Stated, TrustSeen,
 };
 
 /// What a channel came to.

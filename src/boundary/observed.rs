@@ -113,6 +113,31 @@ pub struct AgentSeen {
     pub other_sessions: usize,
 }
 
+/// Whose word a machine's project is, and what of the user's was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustSeen {
+    /// The user's own file.
+    Own,
+    /// A repository's file, which asks for nothing.
+    Inert,
+    /// It asks, and the user has said yes.
+    Allowed {
+        /// The keys that ask.
+        keys: Vec<String>,
+    },
+    /// It asks, and nobody has said yes to what it says now.
+    Asking {
+        /// The keys that ask.
+        keys: Vec<String>,
+        /// Whether the agent is lent although nobody has ever said yes.
+        lent: bool,
+    },
+    /// What is trusted cannot be relied on, and why.
+    Damaged(String),
+    /// It could not be looked at, and why.
+    Unknown(String),
+}
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -132,6 +157,10 @@ pub struct Observed {
     pub cidata: Option<Cidata>,
     /// What must not be in the guest.
     pub private: Vec<Private>,
+    /// The project's secrets by name, and whether each is a variable of every session; `None` when that is not known.
+    pub secrets: Option<Vec<(String, bool)>>,
+    /// The repository's file.
+    pub trust: TrustSeen,
     /// Lima's own connection.
     pub lima_master: MasterSeen,
     /// The pinned key.

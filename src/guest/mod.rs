@@ -24,7 +24,7 @@ pub use export::export;
 pub use floor::open_while_building;
 pub use identity::{GitLogins, is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
-pub use probe::{Probed, Question, Target, Tried, probe_script};
+pub use probe::{Place, Probed, Question, Target, Tried, probe_script};
 pub use repositories::{clone_script, setup_script};
 pub use rest::{
     AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, BEFORE_WARM, BEFORE_WARM_LINE, after_wake_line, become_line,

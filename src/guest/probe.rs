@@ -75,6 +75,47 @@ pub struct Probed {
     pub listening: Vec<u16>,
     /// Escape sequences as they arrived.
     pub escape: String,
+    /// What is at `/run/secrets`; `None` when the guest did not say.
+    pub secrets: Option<Place>,
+}
+
+/// What is at `/run/secrets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing.
+    Empty,
+    /// A folder.
+    Folder {
+        /// The kind of filesystem that is mounted there; `none` when none is.
+        kind: String,
+        /// Its options.
+        options: Vec<String>,
+        /// Permission bits and owner, such as `700 dev`.
+        access: String,
+        /// How many secrets there are.
+        count: u64,
+        /// Whether another user of the guest may enter; `None` when that could not be tried.
+        others: Option<bool>,
+        /// Whether the guest has swap space.
+        swaps: bool,
+    },
+}
+
+impl Place {
+    fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [kind, options, mode, owner, count, others, swaps] = words[..] else {
+            return words.is_empty().then_some(Self::Empty);
+        };
+        Some(Self::Folder {
+            kind: shorten(kind),
+            options: shorten(options).split(',').map(String::from).collect(),
+            access: shorten(&format!("{mode} {owner}")),
+            count: count.parse().ok()?,
+            others: (others != "unknown").then_some(others != "closed"),
+            swaps: swaps != "0",
+        })
+    }
 }
 
 /// Lines of a kind that are kept: a flood is an attack or a bug.
@@ -131,6 +172,7 @@ impl Probed {
             ("account", rest) => self.account = shorten(rest),
             ("hostname", rest) => self.hostname = shorten(rest),
             ("escape", rest) => self.escape = shorten(rest),
+            ("secrets", rest) => self.secrets = Place::parse(rest),
             ("agent", "dead") => self.agent_sockets += 1,
             ("agent", "answers") => {
                 self.agent_sockets += 1;
@@ -184,7 +226,7 @@ mod tests {
 
     const ANSWER: &str = "Welcome!\nM\nescape \u{1b}]52;c;eA==\u{7}\naccount dev:x:1000:1000::/home/dev:/bin/bash\n\
         hostname lima-blog\nmount ext4 /\nvariables SE9NRT0vaG9tZS9kZXYAQT0x\nagent dead\n\
-        agent answers\nlistening 1 2 70000\ntried control open\ntried DNS open\ntried lo4 closed\nroot\npast DNS silent\n\
+        agent answers\nsecrets tmpfs rw,noexec 700 dev 2 closed 0\nlistening 1 2 70000\ntried control open\ntried DNS open\ntried lo4 closed\nroot\npast DNS silent\n\
         past lo4 open\ntried x maybe\nrm -rf /\nM\n";
 
     #[test]
@@ -199,6 +241,19 @@ mod tests {
         assert_eq!((probed.agent_sockets, probed.agents_answering), (2, 1));
         assert_eq!(probed.listening, [1, 2]);
         assert!(probed.escape.contains('\u{1b}'));
+        let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        let folder = |others, swaps| Place::Folder {
+            kind: "tmpfs".into(),
+            options: words("rw noexec"),
+            access: "700 dev".into(),
+            count: 2,
+            others,
+            swaps,
+        };
+        assert_eq!(probed.secrets, Some(folder(Some(false), false)));
+        assert_eq!(Place::parse("tmpfs rw,noexec 700 dev 2 open 1"), Some(folder(Some(true), true)));
+        assert_eq!(Place::parse("tmpfs rw,noexec 700 dev 2 unknown 0"), Some(folder(None, false)));
+        assert_eq!((Place::parse(""), Place::parse("tmpfs rw")), (Some(Place::Empty), None));
         assert_eq!(Probed::parse("M\ntried lo4 closed\n", "M"), None, "half an answer is none");
     }
 

@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::lend::computer;
+use super::secrets::secrets_of;
 use super::select::{find_record, site};
 use super::session::enter;
+use super::trust::look_at_trust;
 use crate::boundary::{
     AgentSeen, Canaries, GuestPorts, KeyPin, METADATA_SERVICE, MasterSeen, Neighbour, Observed, Private,
     Settings, Stated, Words, default_router, first_open_port, is_open, look_at_cidata, look_at_modes,
@@ -97,6 +99,8 @@ impl Look<'_> {
             modes: look_at_modes(layout, &record.name, record.id()),
             cidata: look_at_cidata(&self.instance.folder.join("cidata.iso"), &private),
             private,
+            secrets: self.secrets(),
+            trust: look_at_trust(self.context, record),
             lima_master: self.lima_master(),
             key: self.key()?,
             stands: between.stands,
@@ -147,6 +151,14 @@ impl Look<'_> {
             }
         }
         super::doors::open(&access, &self.record.addresses)
+    }
+
+    /// The secrets that the configuration gives, but those whose name is a variable of the project's own anyway.
+    fn secrets(&self) -> Option<Vec<(String, bool)>> {
+        let wanted = secrets_of(self.context, &self.record).ok()?.wanted;
+        let is_own = |name: &str| self.record.built.iter().any(|built| built.env.contains_key(name));
+        let all = wanted.into_iter().map(|(name, secret)| (name.to_string(), secret.export));
+        Some(all.filter(|(name, _)| !is_own(name)).collect())
     }
 
     fn settings(&self) -> Result<Settings> {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::git::repository_at;
 use super::select::{folder_of, locate_from, read_repository};
+use crate::boundary::TrustSeen;
 use crate::config::{
     ConfigFolder, find_folder, is_bundled, load_computer, load_provision, profile_stack, repository_root,
 };
@@ -168,6 +169,32 @@ pub fn questions_at(context: &Context, path: &Path) -> Result<Vec<Question>> {
         questions.extend(Question::of(project, &provision, &profiles));
     }
     Ok(questions)
+}
+
+/// Whose word a machine's project is, as things are now.
+pub(super) fn look_at_trust(context: &Context, record: &MachineRecord) -> TrustSeen {
+    if !record.in_repository {
+        return TrustSeen::Own;
+    }
+    let store = match TrustStore::load(&context.layout) {
+        Ok(store) => store,
+        Err(failure) => return TrustSeen::Damaged(format!("{:#}", failure.error)),
+    };
+    let questions = match questions_at(context, &record.config_file) {
+        Ok(questions) => questions,
+        Err(failure) => return TrustSeen::Unknown(format!("{:#}", failure.error)),
+    };
+    let Some(Question { asked, .. }) = questions.into_iter().find(|one| one.asked.project == record.name)
+    else {
+        return TrustSeen::Inert;
+    };
+    let keys: Vec<String> = asked.keys.iter().cloned().collect();
+    if store.trusted.iter().any(|given| given.answers(&asked)) {
+        return TrustSeen::Allowed { keys };
+    }
+    let was_allowed = store.trusted.iter().any(|given| given.is_about(&asked));
+    let lent = record.forward_agent && asked.keys.contains("forward_agent") && !was_allowed;
+    TrustSeen::Asking { keys, lent }
 }
 
 /// Allows a file that we have just written what we have written into it, and says whether that is anything.

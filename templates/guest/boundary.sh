@@ -14,14 +14,28 @@ set -u
 
   # sshd names the socket to every session of a connection over which one session was lent it.
   readlink -e -- "${SSH_AUTH_SOCK-}" ~/.ssh/agent.sock ~/.ssh/agent/* /tmp/ssh-*/agent.* 2>/dev/null | sort -u | while read -r socket; do
-    status=0
-    SSH_AUTH_SOCK=$socket timeout 5 ssh-add -l >/dev/null 2>&1 || status=$?
-    # 1 is an agent without a key, 2 is nobody.
-    case $status in
-    0 | 1) echo 'agent answers' ;;
-    2) echo 'agent dead' ;;
+    # An agent without a key and a forwarded socket that nobody serves both end with 1; only the first one says so.
+    said=$(SSH_AUTH_SOCK=$socket LC_ALL=C timeout 5 ssh-add -l 2>&1) && said=keys
+    case $said in
+    keys | 'The agent has no identities.') echo 'agent answers' ;;
+    *) echo 'agent dead' ;;
     esac
   done
+
+  # How secrets lie there; of what they are nothing is said.
+  if [ -e /run/secrets ]; then
+    kind=$(findmnt --raw --noheadings --output FSTYPE,OPTIONS --mountpoint /run/secrets | tail -n 1)
+    others=unknown
+    if sudo -n -u nobody test -x / 2>/dev/null; then
+      others=closed
+      ! sudo -n -u nobody test -x /run/secrets || others=open
+    fi
+    count=$(find /run/secrets -type f -not -name '.*' 2>/dev/null | wc -l)
+    swaps=$(tail -n +2 /proc/swaps | wc -l)
+    echo "secrets ${kind:-none -} $(stat -c '%a %U' /run/secrets) $count $others $swaps"
+  else
+    echo 'secrets'
+  fi
 
   perl -e "$listen" "$user_word" 2>/dev/null
   # shellcheck disable=SC2086 # One word a target.

@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 use crate::world::World;
 
 const ANSWER: &str = "escape \u{1b}]52;c;eA==\u{7}\naccount dev:x:1000:1000::/home/dev:/bin/bash\nhostname lima-hello\n\
-    mount ext4 /\nvariables SE9NRT0vaG9tZS9kZXYK\ntried control open\ntried DNS open\ntried loopback4 closed\n";
+    mount ext4 /\nsecrets\nvariables SE9NRT0vaG9tZS9kZXYK\ntried control open\ntried DNS open\ntried loopback4 closed\n";
 
 /// A world with a running machine whose guest answers so.
 fn answering(answer: &str) -> World {
@@ -40,6 +40,8 @@ fn a_line_says_what_was_seen_and_the_rest_is_not_probed() {
     · agent-in-a-session not probed: this computer has no ssh-agent to be lent
     · agent-at-rest      not probed: this computer has no ssh-agent that could answer
     · lima-connection    not probed: Lima has no connection of its own open
+    ✓ secrets            closed: this project has no secrets, and the guest has nothing at /run/secrets
+    ✓ repository-file    closed: the project is in a file of your own: no repository's file has a say
     ✓ host-127.0.0.1     closed: a listener of this computer at 127.0.0.1 was not reached; root, past the guest's own rules, was not tried
     · dns                crosses, as stated: this computer's resolver answers the guest, for names of every kind
     · guest-ports        not probed: the guest's own listener was not there

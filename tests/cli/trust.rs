@@ -121,6 +121,24 @@ fn a_yes_holds_for_what_the_file_said() {
 }
 
 #[test]
+fn boundary_says_what_a_repositorys_file_has() {
+    let world = with("[blog]\nrepos = [\".\"]\nforward_agent = true\nsetup = false\n");
+    assert_eq!(run(&world, &["trust", "."]).code, 0);
+    assert_eq!(run(&world, &["up", "--no-cache"]).code, 0);
+    world.knob("probe-answer", "");
+    let said = || {
+        let outcome = run(&world, &["boundary"]);
+        let line = outcome.stdout.lines().find(|line| line.contains(" repository-file "));
+        line.unwrap_or_else(|| panic!("{outcome}")).to_string()
+    };
+    assert_snapshot!(said(), @"· repository-file    open by `forward_agent` in `~/src/blog/.machine/projects.toml`: a file of the repository, which you have allowed; `machine trust list` shows it");
+    world.must(&["trust", "revoke", "src/blog"]);
+    assert_snapshot!(said(), @"✓ repository-file    closed: the repository's file asks for forward_agent, which `up` refuses until you have said yes");
+    fs::set_permissions(world.home(STORE), fs::Permissions::from_mode(0o666)).expect("open to all");
+    assert_snapshot!(said(), @"✗ repository-file    FAILED: `~/.local/state/machine/trust.json` could have been written by somebody else");
+}
+
+#[test]
 fn trust_is_listed_and_taken_back() {
     let world = with("[blog]\nrepos = [\".\"]\nforward_agent = true\nsetup = false\n");
     assert_eq!(
