@@ -1,8 +1,8 @@
 //! The helper beside a running QEMU: it keeps its network up to date, and ends with it.
 //!
 //! Enters: QEMU's pid, the ends of its name server. Leaves: when QEMU does. It starts pasta, answers name look-ups,
-//! loads the rules anew when the computer's addresses or the project's doors have changed. It stays outside the
-//! namespace and has no rights but the user's.
+//! loads the rules anew when the computer's addresses or the project's doors have changed, and keeps the consoles' logs
+//! small. It stays outside the namespace and has no rights but the user's.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::{Enclosure, namespace, part, read_launch, relay, rules};
+use super::{Enclosure, consoles, namespace, part, read_launch, relay, rules};
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::process::{Cmd, Runner};
@@ -64,6 +64,7 @@ impl Keeper {
             let mut pasta = runner.detach(&self.pasta()?, &log)?;
             while !has_ended(&mut pasta, LOOK) {
                 self.refresh(&mut loaded, runner);
+                consoles::bound(&self.instance);
             }
             let words = disk::read_tail(&self.instance.join("network.log"), 4000);
             // QEMU waits for a network only before it starts; later nobody reads this.

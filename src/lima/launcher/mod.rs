@@ -8,6 +8,9 @@ mod accelerator;
 mod arguments;
 mod available;
 #[cfg(target_os = "linux")]
+mod consoles;
+mod filter;
+#[cfg(target_os = "linux")]
 mod keeper;
 #[cfg(target_os = "linux")]
 mod namespace;
@@ -32,7 +35,7 @@ pub use shape::shape_of;
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::model::{Arch, Openings};
-use crate::process::Cmd;
+use crate::process::{Cmd, Interrupt, Runner};
 
 /// Settings of one machine's boot, in its instance folder.
 const LAUNCH_FILE: &str = "launch.json";
@@ -161,7 +164,8 @@ fn prepare(argv0: &Path, args: &[OsString]) -> Result<Start> {
         Call::Probe => Start { qemu: link.qemu, args: args.to_vec(), boot: None },
         Call::Boot { instance, port } => {
             let launch = read_launch(&instance)?;
-            let args = rewrite(args, launch.engine, launch.enclosure.is_some());
+            let mut args = rewrite(args, launch.engine, launch.enclosure.is_some());
+            args.extend(filter::arguments(&link.qemu));
             let args = wait_for_memory(args, launch.wakes.as_deref())?;
             let boot = launch.enclosure.map(|enclosure| (instance, port, enclosure));
             Start { qemu: link.qemu, args, boot }
@@ -177,6 +181,11 @@ fn wait_for_memory(mut args: Vec<OsString>, wakes: Option<&str>) -> Result<Vec<O
     }
     args.extend(shape::WAIT.map(OsString::from));
     Ok(args)
+}
+
+/// What runs the launcher's own helpers.
+fn runner() -> Runner {
+    Runner::new(vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())], Interrupt::default(), None)
 }
 
 fn point(link: &Path, target: &Path) -> Result<()> {

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keeper::{self, Keeper, end_with_parent, hand_over, wait_for_network, wanted_rules};
-use super::{Enclosure, PART, namespace};
+use super::{Enclosure, PART, namespace, runner};
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
-use crate::process::{Cmd, Interrupt, Runner, replace};
+use crate::process::{Cmd, replace};
 
 const TUN: &str = "/dev/net/tun";
 /// What QEMU's user-mode network asks inside: the relay, which asks outside.
@@ -50,10 +50,6 @@ pub(super) fn run(argv0: &Path, args: &[OsString]) -> Result<()> {
 
 fn unknown(args: &[OsString]) -> Failure {
     Failure::usage(format!("the launcher has no part `{PART} {args:?}`"))
-}
-
-fn runner() -> Runner {
-    Runner::new(vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())], Interrupt::default(), None)
 }
 
 /// Finds out by doing it whether a machine can be enclosed here: `nft` is the program for the rules.
