@@ -50,7 +50,10 @@ fn describe(engine: &Standing) -> String {
 fn given_of_host(args: &[String]) -> Option<String> {
     let folder =
         args.windows(2).find(|pair| pair[0] == "-pidfile").and_then(|pair| Path::new(&pair[1]).parent());
-    let alone = args.iter().find(|arg| OPTIONS.contains(&arg.as_str())).cloned();
+    // A machine that slept was started to wait for its memory, which came through a pipe of ours.
+    let waits = args.windows(2).any(|pair| pair == ["-incoming", "defer"]);
+    let is_given = |arg: &&String| OPTIONS.contains(&arg.as_str()) && !(waits && *arg == "-incoming");
+    let alone = args.iter().find(is_given).cloned();
     let pairs = args.windows(2).find(|pair| is_foreign(&pair[0], &pair[1], folder));
     alone.or_else(|| pairs.map(|pair| pair.join(" ")))
 }
@@ -84,6 +87,7 @@ mod tests {
     #[test]
     fn limas_own_command_line_gives_nothing() {
         assert_eq!(given_of_host(&words("-device virtio-net-pci,netdev=net0 -qmp chardev:q")), None);
+        assert_eq!(given_of_host(&words("-S -incoming defer")), None, "a machine that woke");
     }
 
     #[test]
@@ -102,6 +106,7 @@ mod tests {
             "-chardev socket,host=0.0.0.0,port=4444,id=x",
             "-chardev socket,path=/tmp/x,id=x",
             "-monitor tcp:127.0.0.1:4444",
+            "-incoming tcp:0:4444",
         ] {
             let found = given_of_host(&words(given)).unwrap_or_default();
             assert!(!found.is_empty() && given.starts_with(&found), "{given}: {found}");
