@@ -26,6 +26,9 @@ mod destroy;
 mod dry_run;
 mod effects;
 #[cfg(target_os = "linux")]
+#[path = "../boundary/enclosure.rs"]
+mod enclosed;
+#[cfg(target_os = "linux")]
 mod enclosure;
 mod export;
 mod files;
