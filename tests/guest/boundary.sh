@@ -3,25 +3,50 @@
 # shellcheck disable=SC2154 # machine, home, data, config, here, git_port and output are set by the suite.
 # shellcheck disable=SC2016,SC2088 # What stands in single quotes is for the guest.
 
-# The verdict of one channel in the last `boundary --json`, which is in $output.
-verdict() {
+# Runs `boundary`, which must end with this code; its document is in $output, and what it says is shown a line a channel.
+look() {
+  local code=$1 project=$2 got=0
+  own_ssh
+  output=$(PATH=$home/own-ssh:$PATH "$machine" boundary "$project" --json 2>"$home/said") || got=$?
+  cat "$home/said"
   /usr/bin/python3 -c '
 import json, sys
-document = json.loads(sys.argv[1][sys.argv[1].index("{"):])
-print(*[line["verdict"] for line in document["channels"] if line["channel"] == sys.argv[2]])' "$output" "$1"
+for line in json.loads(sys.argv[1])["channels"]:
+    print(line["verdict"].ljust(22), line["channel"].ljust(19), line["detail"])' "$output"
+  same "$got" "$code"
 }
+
+# ssh finds its user's file by the system's list of users, which does not know this home.
+own_ssh() {
+  mkdir -p "$home/own-ssh"
+  printf '#!/bin/sh\ncase " $* " in *" -G "*) set -- -F "%s" "$@" ;; esac\nexec %s "$@"\n' "$home/.ssh/config" \
+    "$(command -v ssh)" >"$home/own-ssh/ssh"
+  chmod +x "$home/own-ssh/ssh"
+}
+
+# One word of a channel, `verdict` or `detail`, in the last document.
+of_channel() {
+  /usr/bin/python3 -c '
+import json, sys
+for line in json.loads(sys.argv[1])["channels"]:
+    if line["channel"] == sys.argv[2]:
+        print(line[sys.argv[3]])' "$output" "$1" "$2"
+}
+
+verdict() { of_channel "$1" verdict; }
 
 # Every channel of a machine that runs, with an agent on the host.
 boundary_says() {
-  expect 0 "$machine" boundary blog --json
-  local channel outside=crosses
+  look 0 blog
+  local channel outside=crosses filter=without
   # Rules inside the guest bind its user; only a network of QEMU's own binds its root.
   [ "$(readlink "/proc/$(cat "$(instance)/qemu.pid")/ns/net")" = "$(readlink /proc/self/ns/net)" ] || outside=closed
   for channel in host-127.0.0.1 host-::1; do
     echo "$channel"
     same "$(verdict "$channel")" "$outside"
   done
-  for channel in files lima-settings environment agent-at-rest lima-connection guest-ports host-key x11 host-files; do
+  for channel in files lima-settings environment agent-at-rest lima-connection secrets repository-file guest-ports host-key \
+    ssh-options x11 host-files; do
     echo "$channel"
     same "$(verdict "$channel")" closed
   done
@@ -29,6 +54,9 @@ boundary_says() {
     echo "$channel"
     same "$(verdict "$channel")" crosses
   done
+  ! "qemu-system-$(uname -m)" -sandbox on -accel help >/dev/null 2>&1 || filter=with
+  output=$(of_channel hypervisor detail)
+  contains "$filter a filter of system calls"
   # Nothing of it is left in the guest.
   same "$(quiet_ssh 'ip -o link show type macvlan')" ''
 }
@@ -36,18 +64,19 @@ boundary_says() {
 # What is mended at once is broken here: each line turns red, and the exit code says so.
 boundary_notices() {
   chmod 0755 "$data"
-  expect 1 "$machine" boundary blog --json
+  look 1 blog
   same "$(verdict host-files)" failed
   chmod 0700 "$data"
   printf 'ssh:\n  forwardAgent: true\n' >"$data/lima/_config/override.yaml"
-  expect 1 "$machine" boundary blog --json
+  look 1 blog
   rm "$data/lima/_config/override.yaml"
   same "$(verdict lima-settings)" failed
   # A guest whose half of the probe does not work is not called closed.
   local word
   quiet_ssh 'mkdir -p ~/.local/bin && printf "#!/bin/sh\nexec /bin/false\n" >~/.local/bin/perl && chmod +x ~/.local/bin/perl'
-  expect 0 "$machine" boundary blog --json
+  look 0 blog || word=failed
   quiet_ssh 'rm ~/.local/bin/perl'
+  same "${word-}" ''
   for word in host-127.0.0.1 host-::1 host-address guest-ports; do
     same "$(verdict "$word")" 'not probed'
   done
@@ -71,7 +100,7 @@ knock_at() { timeout 5 bash -c "head -n 1 </dev/tcp/$1/$2" 2>/dev/null; }
 
 # A package with a hostile postinstall; how it is installed is said by the arguments, a command in the guest.
 hostile_package() {
-  local project=$1 address canary_port canary_pid key got=0
+  local project=$1 address canary_port canary_pid key
   shift
   mkdir -p "$home/.aws"
   echo 'aws_secret_access_key = canary-in-the-credentials' >"$home/.aws/credentials"
@@ -92,8 +121,9 @@ hostile_package() {
   expect 0 "$machine" run "$project" -- "$@"
   kill "$canary_pid"
 
-  output=$(quiet_ssh_of "$project" 'cd ~/loot && tail -n +1 all files environment answers squatted agent text.sig 2>&1')
+  output=$(quiet_ssh_of "$project" 'cd ~/loot && tail -n +1 all files environment answers squatted agent text.sig 2>&1 || true')
   printf '%s\n' "$output"
+  contains $'==> all <==\nall'
   contains decoy-of-the-guest
   contains 'HOME=/home/dev'
   contains 'reached 127.0.0.1 22'
@@ -119,9 +149,7 @@ hostile_package() {
   # Its programs and hooks run in the guest, and what `machine` asks there comes back all the same.
   expect 0 "$machine" run "$project" -- git status
   same "$(quiet_ssh_of "$project" 'tail -n 1 ~/loot/ran')" owned
-  got=0
-  "$machine" boundary "$project" --json >"$home/boundary.json" || got=$?
-  same "$got" 0
+  look 0 "$project"
   quiet_ssh_of "$project" 'sudo pkill perl; rm -rf ~/loot ~/hostile ~/.local/bin ~/.aws; sed -i /owned/d ~/.profile'
 }
 

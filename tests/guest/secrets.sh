@@ -3,6 +3,8 @@
 # shellcheck disable=SC2154 # machine, home, data, config, git_folder and output are set by the suite.
 # shellcheck disable=SC2016 # What stands in single quotes is for the guest.
 
+export VAULT_SHOWN="it's \$HOME \"x\" # \\"
+
 vault_ssh() { ssh -F "$home/.ssh/config.d/machine" -o BatchMode=yes machine-vault "$@"; }
 
 vault_project() {
@@ -21,20 +23,21 @@ LINES = { file = "~/vault/lines", export = true }
 TOML
 }
 
-# A value that nobody but this run knows, in a file that only `cat` and `machine` read.
+# A value that nobody but this run knows, in a file that only `cat` and `machine` read. Each check runs in a shell of its
+# own, and reads it there.
 configure_vault() {
-  canary=canary-$(od -An -tx8 -N8 /dev/urandom | tr -d ' ')
   (umask 077 && mkdir -p "$home/vault")
-  echo "$canary" >"$home/vault/plain"
+  echo "canary-$(od -An -tx8 -N8 /dev/urandom | tr -d ' ')" >"$home/vault/plain"
   printf 'it'\''s "two"\0 \xff\nlines' >"$home/vault/bytes"
   printf 'a b\n$HOME `x` '\''y'\''\n' >"$home/vault/lines"
   chmod 600 "$home/vault/"*
-  export VAULT_SHOWN="it's \$HOME \"x\" # \\"
   vault_project '' >>"$config/projects.toml"
 }
 
 secrets_arrive() {
+  local canary
   configure_vault
+  canary=$(cat "$home/vault/plain")
   expect 0 "$machine" up vault
   contains '4 in /run/secrets'
   same "$("$machine" run vault -- cat /run/secrets/PLAIN)" "$canary"
@@ -51,6 +54,8 @@ secrets_arrive() {
 }
 
 secrets_in_sessions() {
+  local canary
+  canary=$(cat "$home/vault/plain")
   same "$("$machine" run vault -- printenv SHOWN)" "$VAULT_SHOWN"
   same "$("$machine" run vault -- printenv LINES)" "$(cat "$home/vault/lines")"
   same "$(echo 'printenv SHOWN' | "$machine" ssh vault)" "$VAULT_SHOWN"
@@ -70,6 +75,8 @@ watch_processes() {
 }
 
 secrets_are_nowhere_else() {
+  local canary
+  canary=$(cat "$home/vault/plain")
   local watcher turn
   watch_processes >"$home/vault/seen" &
   watcher=$!
@@ -98,6 +105,8 @@ secrets_are_nowhere_else() {
 }
 
 secrets_end_with_the_boot() {
+  local canary
+  canary=$(cat "$home/vault/plain")
   vault_ssh 'sudo systemctl reboot' || true
   sleep 5
   local tries=0
@@ -123,6 +132,8 @@ secrets_end_with_the_boot() {
 
 # What sleeps has none: its memory is on the disk.
 secrets_do_not_sleep() {
+  local canary
+  canary=$(cat "$home/vault/plain")
   expect 0 "$machine" up vault
   expect 0 "$machine" sleep vault
   # An editor's connection wakes it, and fills nothing.
@@ -138,6 +149,8 @@ secrets_do_not_sleep() {
 
 # A place that somebody else made is refused, and so is a half transfer.
 secrets_refuse() {
+  local canary
+  canary=$(cat "$home/vault/plain")
   vault_ssh 'sudo umount /run/secrets && sudo rmdir /run/secrets && sudo ln -s /tmp /run/secrets'
   expect 1 "$machine" secrets vault
   contains '/run/secrets is a link'
@@ -153,6 +166,8 @@ secrets_refuse() {
 
 # A private repository behind https: the token is the password, for this host alone.
 secrets_clone() {
+  local canary
+  canary=$(cat "$home/vault/plain")
   local port work=$home/vault/served
   mkdir -p "$work"
   git clone -q --bare "$git_folder/work-blog" "$work/private.git"

@@ -21,7 +21,7 @@ S
 word=CANARY; word=$word-IN-MEMORY; export word
 nohup bash /tmp/count.sh >/dev/null 2>&1 & echo $! >/tmp/pid
 command -v tmux >/dev/null || { sudo apt-get -qq update && sudo apt-get -qq install tmux; } >/dev/null 2>&1
-tmux new-session -d -s work "sleep 100000"'
+tmux has-session -t work 2>/dev/null || tmux new-session -d -s work "sleep 100000"'
 }
 
 # Fails unless all of that is there and goes on; the clock is right, Lima is content and the file system is whole.
