@@ -23,7 +23,8 @@ set -u
   done
 
   # How secrets lie there; of what they are nothing is said.
-  if [ -e /run/secrets ]; then
+  # Before a sleep all of it goes but the empty folder.
+  if mountpoint -q /run/secrets || [ -n "$(find -H /run/secrets -mindepth 1 -print -quit 2>/dev/null)" ]; then
     kind=$(findmnt --raw --noheadings --output FSTYPE,OPTIONS --mountpoint /run/secrets | tail -n 1)
     others=unknown
     if sudo -n -u nobody test -x / 2>/dev/null; then
