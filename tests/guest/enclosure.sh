@@ -3,6 +3,7 @@
 # left when the machine ends.
 # shellcheck disable=SC2154 # machine, home, data and git_port are set by the suite.
 # shellcheck disable=SC2034 # output is read by contains.
+# shellcheck disable=SC2016 # What stands in single quotes is for the guest, or another shell.
 
 qemu_pid() { cat "$(instance)/qemu.pid"; }
 
@@ -91,6 +92,40 @@ floor_without_enclosure() {
   "$machine" down blog
   "$machine" up blog
   [ -n "$(helpers)" ]
+}
+
+# Asks for an address of this name at 127.0.0.53, where systemd-resolved listens.
+ask_local_resolver() {
+  /usr/bin/python3 -c '
+import socket
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.settimeout(3)
+asker.sendto(b"Mk\1\0\0\1\0\0\0\0\0\0\3deb\6debian\3org\0\0\1\0\1", ("127.0.0.53", 53))
+print(asker.recv(512)[7])' 2>/dev/null
+}
+
+# The computer's resolver at a loopback address, which is another one inside: names are looked up all the same, by UDP and
+# TCP. Where resolv.conf names another one, the machine is started with a resolv.conf of its own.
+names_of_a_local_resolver() {
+  local up=("$machine" up blog)
+  if ! grep -q '^nameserver 127\.0\.0\.53' /etc/resolv.conf; then
+    echo 'nameserver 127.0.0.53' >"$home/resolv.conf"
+    up=(unshare --map-current-user --mount --keep-caps bash -c 'mount --bind "$1" /etc/resolv.conf && shift &&
+      exec setpriv --inh-caps=-all --ambient-caps=-all "$@"' bash "$home/resolv.conf" "${up[@]}")
+  fi
+  "$machine" down blog
+  expect 0 "${up[@]}"
+  expect 0 "$machine" run blog -- getent ahostsv4 deb.debian.org
+  expect 0 "$machine" run blog -- perl -MIO::Socket::INET -e '
+    my $server = IO::Socket::INET->new("192.168.5.3:53") or die "$!\n";
+    print {$server} pack "n/a*", "Mk\1\0\0\1\0\0\0\0\0\0\3deb\6debian\3org\0\0\1\0\1";
+    $server->flush;
+    read $server, my $length, 2;
+    read $server, my $answer, unpack "n", $length;
+    printf "%s has %d addresses\n", unpack "a2 x4 n", $answer;'
+  [[ $output =~ Mk\ has\ [1-9] ]]
+  "$machine" down blog
+  "$machine" up blog
 }
 
 nothing_stays_behind() {
