@@ -9,10 +9,11 @@ use serde_json::json;
 use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
+use crate::lima::Image;
 use crate::lima::launcher::{Choice, KvmNode, choose, find_enclosure, kvm_node, program_name};
 use crate::model::{Computer, HostOs, Openings};
 use crate::process::Cmd;
-use crate::record::TrustStore;
+use crate::record::{MachineRecord, TrustStore};
 use crate::ssh::{BINDS_SINCE, IncludeState, include_state, ssh_version};
 use crate::ui;
 use crate::workspace::{Workspace, site};
@@ -88,6 +89,7 @@ fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
         checks.push(kvm(computer));
         checks.push(enclosure(context));
     }
+    checks.extend(asleep(context, computer));
     checks.push(agent(context));
     checks.push(ssh_include(context));
     checks.extend(wildcards(context));
@@ -223,6 +225,19 @@ fn ssh_include(context: &Context) -> Check {
             "`Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include",
         ),
     }
+}
+
+/// Machines whose memory cannot be used any more: better said now than when they are wanted.
+fn asleep(context: &Context, computer: &Computer) -> Vec<Check> {
+    let say = |_: &str| ();
+    let site = site(context, computer, &say);
+    let records = MachineRecord::load_all(&context.layout).into_iter();
+    let notes = records.filter_map(|record| {
+        let note = Image::of(&context.layout.instance(&record.name)).read_note()?;
+        let why = site.driver().why_cold(&record, &note)?;
+        Some(remark("sleep", format!("`{}` is asleep and will boot cold: {why}", record.name)))
+    });
+    notes.collect()
 }
 
 /// What repositories' files may have beyond their machines; nothing to tell when nobody was ever asked.

@@ -55,6 +55,8 @@ mod setup;
 #[cfg(target_os = "linux")]
 mod sleep;
 #[cfg(target_os = "linux")]
+mod sleep_faults;
+#[cfg(target_os = "linux")]
 mod sleeper;
 mod ssh_config;
 mod status;

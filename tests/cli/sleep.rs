@@ -204,6 +204,11 @@ fn a_memory_that_does_not_fit_is_thrown_away_with_a_reason() {
         fs::remove_dir_all(sleeper.0.path("runtime/machine")).expect("emptied");
         let said = sleeper.must(&["list"]).stderr;
         assert!(said.contains("it will boot cold: the key of its memory is gone"), "{said}");
+        let said = sleeper.run(&["doctor"]).stdout;
+        assert!(
+            said.contains("`hello` is asleep and will boot cold: the key of its memory is gone"),
+            "{said}"
+        );
     };
     assert_snapshot!(Sleeper::asleep().comes_up(log_out), @"`hello` boots cold: the key of its memory is gone: the runtime folder has been emptied since");
     let write_disk = |sleeper: &Sleeper| overwrite(&sleeper.file("disk"), b"somebody was here");
@@ -214,6 +219,9 @@ fn a_memory_that_does_not_fit_is_thrown_away_with_a_reason() {
         fs::remove_file(&qemu).expect("removed");
         put(&qemu, b"#!/bin/sh\n# another one\n");
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).expect("mode");
+        let why = "boot cold: QEMU is another one than the 9.1.0 it fell asleep with";
+        let (list, doctor) = (sleeper.must(&["list"]).stderr, sleeper.run(&["doctor"]).stdout);
+        assert!(list.contains(why) && doctor.contains(why), "{list}{doctor}");
     };
     assert_snapshot!(Sleeper::asleep().comes_up(upgrade), @"`hello` boots cold: QEMU is another one than the 9.1.0 it fell asleep with");
     let refuse = |sleeper: &Sleeper| sleeper.0.knob("refuse-memory", "");

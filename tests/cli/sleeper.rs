@@ -21,8 +21,12 @@ pub struct Sleeper(pub World);
 impl Sleeper {
     /// One that runs.
     pub fn new() -> Self {
-        let world = World::new();
-        world.configure(BARE);
+        Self::of(World::new(), BARE)
+    }
+
+    /// One that runs in this world with this configuration.
+    pub fn of(world: World, projects: &str) -> Self {
+        world.configure(projects);
         world.knob("monitor", "");
         let runtime = world.path("runtime");
         world.make_folder(&runtime);

@@ -220,7 +220,8 @@ fn step_on(monitor: &mut Qmp) -> io::Result<bool> {
     let command = match monitor.status()?.as_str() {
         // It may be at it still.
         "running" if monitor.migration()? != Migration::Active => return Ok(true),
-        "postmigrate" | "paused" | "prelaunch" => "cont",
+        // `io-error`: its disk had no room for a write, which it tries again.
+        "postmigrate" | "paused" | "prelaunch" | "io-error" => "cont",
         _ => "migrate_cancel",
     };
     monitor.ask(command).map(|_| false)

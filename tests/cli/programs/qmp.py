@@ -26,6 +26,16 @@ def knob(name):
     return (play / "knobs" / name).exists()
 
 
+def work():
+    # A build in the guest.
+    while True:
+        if not knob("busy"):
+            time.sleep(0.1)
+
+
+threading.Thread(target=work, daemon=True).start()
+
+
 def pause(name):
     if knob(name):
         (play / f"reached-{name}").touch()
@@ -93,6 +103,7 @@ def answer(command):
     elif command == "cont":
         note("goes on")
         state["status"] = "running"
+        pause("pause-step")
     return {}
 
 
