@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use crate::commands::boundary;
 use crate::commands::{
     boxes, completions, connect, destroy, diff, doctor, down, export, init, keys, lima, list, man, ports,
-    profiles, prune, rebuild, run, secrets, sleep, ssh, status, trust, uninstall, up,
+    profiles, prune, rebuild, run, secrets, sleep, ssh, status, trust, uninstall, up, watch,
 };
 
 const AFTER_HELP: &str = "\
@@ -127,6 +127,9 @@ pub enum Command {
     /// The ssh ProxyCommand of `Host machine-…`
     #[command(hide = true)]
     Connect(connect::Args),
+    /// What runs beside a machine that rests when it is idle
+    #[command(hide = true)]
+    Watch(watch::Args),
 }
 
 /// The groups of `--help`, the daily commands first.

@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tempfile::{Builder, NamedTempFile};
 
@@ -220,6 +221,11 @@ impl Lock {
         let lock = Self::open(path)?;
         lock.file.lock().because(|| format!("failed to lock `{}`", path.display()))?;
         Ok(lock)
+    }
+
+    /// Sets the locked file's time of change: a note that others can read.
+    pub fn set_time(&self, time: SystemTime) -> std::io::Result<()> {
+        self.file.set_modified(time)
     }
 
     /// The locked file's path.

@@ -137,5 +137,6 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         Command::Lima(args) => commands::lima::run(args, context),
         Command::Uninstall(args) => commands::uninstall::run(args, context),
         Command::Connect(args) => commands::connect::run(args, context),
+        Command::Watch(args) => commands::watch::run(args, context),
     }
 }

@@ -5,10 +5,18 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::failure::{Context as _, Failure, Result};
+use crate::record::{CONNECT, Session};
 use crate::workspace::{find_record, reach};
+
+/// Both ways together, an editor's and ssh's signs of life carry less than so many bytes in so long.
+const SIGNS_OF_LIFE: u64 = 8 * 1024;
+const WINDOW: Duration = Duration::from_secs(30);
 
 /// Options of `connect`.
 #[derive(clap::Args, Debug)]
@@ -28,31 +36,46 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     }
     let record = find_record(context, Some(&args.project))?;
     let may_start = !record.held;
-    let reached = reach(context, record, "connect", may_start)?;
+    let reached = reach(context, record, CONNECT, may_start)?;
     let port = reached.record.port;
     // Whoever listens there: the pinned host key decides.
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .because(|| format!("failed to connect to 127.0.0.1:{port}, where `{}` listens", args.project))?;
     stream.set_nodelay(true).because(|| "failed to set up the connection")?;
-    let carried = carry(&stream).because(|| "the connection broke");
+    let carried = carry(&stream, &reached.session).because(|| "the connection broke");
     reached.tell_refused(context);
     carried?;
     Ok(0)
 }
 
 /// Copies both ways until the guest's side ends.
-fn carry(stream: &TcpStream) -> std::io::Result<()> {
+fn carry(stream: &TcpStream, session: &Session) -> std::io::Result<()> {
     let (mut upward, mut downward) = (stream.try_clone()?, stream.try_clone()?);
+    let traffic = Arc::new(AtomicU64::new(0));
+    let sent = Arc::clone(&traffic);
     std::thread::spawn(move || {
-        let _ = copy(&mut std::io::stdin().lock(), &mut upward);
+        let _ = copy(&mut std::io::stdin().lock(), &mut upward, &mut |bytes| {
+            sent.fetch_add(bytes, Ordering::Relaxed);
+        });
         // The guest learns that the client has gone; what it still has to say comes the other way.
         let _ = upward.shutdown(Shutdown::Write);
     });
-    copy(&mut downward, &mut std::io::stdout().lock())
+    let (mut window, mut is_noted) = (Instant::now(), false);
+    copy(&mut downward, &mut std::io::stdout().lock(), &mut |bytes| {
+        // Whatever is sent is answered, so it is enough to look here.
+        let carried = traffic.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if window.elapsed() > WINDOW {
+            (window, is_noted) = (Instant::now(), false);
+            traffic.store(0, Ordering::Relaxed);
+        } else if carried >= SIGNS_OF_LIFE && !is_noted {
+            session.note_use();
+            is_noted = true;
+        }
+    })
 }
 
 /// As `io::copy`, but each piece is handed on at once.
-fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
+fn copy(from: &mut impl Read, to: &mut impl Write, count: &mut dyn FnMut(u64)) -> std::io::Result<()> {
     let mut buffer = vec![0u8; 32 * 1024];
     loop {
         let read = from.read(&mut buffer)?;
@@ -61,5 +84,6 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
         }
         to.write_all(&buffer[..read])?;
         to.flush()?;
+        count(read as u64);
     }
 }

@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::failure::{Kind, Result};
 use crate::lima::{Image, Status};
 use crate::model::ProjectName;
-use crate::record::{Filled, Journal, MachineRecord, ProjectLock};
+use crate::record::{MachineRecord, ProjectLock};
 use crate::ui;
-use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, site};
+use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, shut_down, site};
 
 /// Options of `down`.
 #[derive(clap::Args, Debug)]
@@ -75,19 +75,8 @@ fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Re
         site.reach(&mut record, true)?;
         found = driver.find(name)?;
     }
-    if let Some(instance) = found.filter(|instance| instance.status != Status::Stopped) {
-        site.road(&record).close(&context.runner);
-        driver.stop(&instance, record.answered)?;
-    }
-    // They were in its memory only.
-    Filled::forget(&context.layout, name)?;
-    // What it was ready for stays written down: it names a boot that is over, and tells the next one what is new.
-    record.held = true;
-    record.save(&context.layout)?;
-    // Whatever was cut off in it is over; `up` looks at what there is.
-    if Journal::left_behind(&context.layout, name)?.is_some_and(|journal| journal.phase != "create") {
-        Journal::close(&context.layout, name)?;
-    }
+    record.held_idle = false;
+    shut_down(&site, &mut record, found, true)?;
     phase.done(&format!("{name} stopped, disk kept"));
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::failure::Result;
 use crate::model::{ByteSize, list_ports};
 use crate::ui;
-use crate::ui::{ago, for_as_long, render_table};
+use crate::ui::{ago, briefly, for_as_long, render_table};
 use crate::workspace::{Overview, Workspace, overviews};
 
 /// Options of `list`.
@@ -19,12 +19,14 @@ Columns:
   MEMORY     what the guest may use
   RESIDENT   memory of this computer that its process takes now (macOS: may lack what was compressed)
   DISK       the size that the guest sees
+  IDLE       of one that runs: since when nobody has used it; where it is to rest when it is idle, also
+             since when nothing was at work in it
   ALLOCATED  what the machine's files take on this computer's disk; blocks shared with other files count
   PORTS      what leads into it from 127.0.0.1; `machine ports PROJECT` says more
 
 --json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
 runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
-(seconds since 1970), idle_seconds (null unless it runs without a session), sessions, keys_held_until
+(seconds since 1970), idle_seconds (null unless it runs without a session; as IDLE), sessions, keys_held_until
 (seconds since 1970, null unless they are), ports, configured, note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
@@ -69,6 +71,7 @@ fn table(rows: &[Overview]) -> String {
             "DISK",
             "ALLOCATED",
             "SESSIONS",
+            "IDLE",
             "LAST USED",
             "PORTS",
         ]
@@ -88,6 +91,7 @@ fn table(rows: &[Overview]) -> String {
             size(row.disk_bytes, ByteSize::human),
             size(row.disk_used_bytes, ByteSize::approximate),
             row.sessions.len().to_string(),
+            row.idle_seconds.map_or_else(|| "-".to_string(), |seconds| briefly(seconds / 60 * 60)),
             row.last_used.map_or_else(|| "-".to_string(), ago),
             list_ports(&row.ports),
         ]

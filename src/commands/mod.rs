@@ -28,6 +28,7 @@ pub mod status;
 pub mod trust;
 pub mod uninstall;
 pub mod up;
+pub mod watch;
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 

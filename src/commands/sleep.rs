@@ -90,7 +90,7 @@ fn put_to_sleep(context: &Context, workspace: &Workspace, name: &str, args: &Arg
     let phase = context.ui.phase("sleep");
     phase.now("writing its memory");
     let bytes = site.sleep(&record, &instance)?;
-    record.held = true;
+    (record.held, record.held_idle) = (true, false);
     record.save(&context.layout)?;
     phase.done(&format!("{name} asleep, {} on the disk", ByteSize::from_bytes(bytes).approximate()));
     Ok(())

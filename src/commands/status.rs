@@ -13,7 +13,7 @@ use crate::model::{ByteSize, Project, list_ports};
 use crate::plan::{BoxUse, differences};
 use crate::record::MachineRecord;
 use crate::ui;
-use crate::ui::{ago, for_as_long, render_table};
+use crate::ui::{ago, briefly, for_as_long, render_table};
 use crate::workspace::{Checked, Overview, Workspace, find_record, goal_of, overview_of, run_checks};
 
 /// Options of `status`.
@@ -137,12 +137,26 @@ fn lines(told: &Told) -> Vec<Vec<String>> {
     if let Some(used) = overview.last_used {
         lines.push(line("last used", ago(used)));
     }
+    lines.extend(rest_of(told));
     if let Some(count) = told.differences {
         lines.push(line("config", differs(&overview.name, count)));
     }
     lines.extend(overview.note.iter().map(|note| line("note", note.clone())));
     lines.extend(told.checks.iter().flatten().map(check_line));
     lines
+}
+
+/// What becomes of it when it is idle, and for how long it is.
+fn rest_of(told: &Told) -> Option<Vec<String>> {
+    let record = told.record.as_ref()?;
+    let idle = record.idle?;
+    let now = told.overview.idle_seconds.map(|seconds| format!("for {}, ", briefly(seconds)));
+    let then = if record.keep_awake {
+        "kept awake".to_owned()
+    } else {
+        format!("`{}` after {}", idle.action, briefly(idle.after_seconds))
+    };
+    Some(line("idle", now.unwrap_or_default() + &then))
 }
 
 fn line(what: &str, text: impl Into<String>) -> Vec<String> {

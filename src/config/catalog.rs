@@ -151,7 +151,7 @@ fn join(files: &mut [ProjectsFile<'_>]) -> Catalog {
                 None => {
                     let folder = files[index].folder;
                     files[index].check_profiles(&draft, folder);
-                    let draft = files[index].defaults.clone().overlaid(draft);
+                    let draft = files[index].defaults.clone().defaults_below(draft);
                     found.insert(name, Found { file: index, span, draft });
                 }
                 Some(earlier) => {

@@ -34,10 +34,11 @@ const COMPUTER: Schema = Schema {
         "memory_budget",
         "warm_boxes",
     ],
-    later: &["editor", "idle", "network"],
+    later: &["editor", "network"],
     elsewhere: &[
         ("cpus", "projects.toml, below `[defaults]`"),
         ("disk", "projects.toml, below `[defaults]`"),
+        ("idle", "projects.toml, below `[defaults]`"),
         ("image", "provision.toml"),
         ("memory", "projects.toml, below `[defaults]`"),
     ],

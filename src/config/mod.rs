@@ -13,6 +13,7 @@ mod download;
 mod edit;
 mod grant;
 mod guess;
+mod idle;
 mod image;
 mod keys;
 mod locate;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::access::read_allow;
+use super::idle::read_idle;
 use super::image::read_image;
 use super::normal::normalise;
 use super::ports::read_ports;
@@ -17,8 +18,8 @@ use super::standing;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
 use crate::model::{
-    Access, Ask, ByteSize, Caps, Door, EnvName, GitToken, Host, PortForward, ProfileName, ProjectName,
-    Repository, SecretSpec, Secrets, shown,
+    Access, Ask, ByteSize, Caps, Door, EnvName, GitToken, Host, Idle, IdleAction, PortForward, ProfileName,
+    ProjectName, Repository, SecretSpec, Secrets, shown,
 };
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
@@ -49,8 +50,10 @@ pub(super) const PROJECT: Schema = Schema {
         "image",
         "secrets",
         "git",
+        "idle",
+        "keep_awake",
     ],
-    later: &["idle", "isolation", "keep_awake", "network"],
+    later: &["isolation", "network"],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("apt", "provision.toml, or in a profile"),
@@ -99,6 +102,8 @@ pub(super) struct Draft {
     pub image: Option<Image>,
     secrets: BTreeMap<EnvName, SecretSpec>,
     git: Option<GitToken>,
+    idle: Option<Idle>,
+    keep_awake: Option<bool>,
     /// The keys that were written.
     keys: Vec<String>,
     /// What a repository's file asks for with them.
@@ -154,6 +159,8 @@ impl Draft {
             "image" => self.image = read_image(value, judge.repository.is_some(), walk),
             "secrets" => self.secrets = read_secrets(value, walk),
             "git" => self.git = read_git(value, walk),
+            "idle" => self.idle = read_idle(value, judge.host, walk),
+            "keep_awake" => self.keep_awake = value.flag(walk),
             _ => {}
         }
     }
@@ -194,7 +201,19 @@ impl Draft {
             asks: self.asks,
             secrets: self.secrets,
             git: over.git.or(self.git),
+            idle: over.idle.or(self.idle),
+            keep_awake: over.keep_awake.or(self.keep_awake),
         }
+    }
+
+    /// These defaults with a table laid over them. Where ports are declared, something may wait for connections: only
+    /// the table's own word puts such a machine to rest.
+    pub fn defaults_below(mut self, table: Self) -> Self {
+        let ports = table.ports.as_ref().or(self.ports.as_ref());
+        if ports.is_some_and(|ports| !ports.is_empty()) {
+            self.idle = None;
+        }
+        self.overlaid(table)
     }
 
     /// The project with the defaults for what was not written.
@@ -223,6 +242,8 @@ impl Draft {
             },
             image: self.image,
             secrets: Secrets { wanted: self.secrets, git: self.git },
+            idle: self.idle.filter(|idle| idle.action != IdleAction::None),
+            keep_awake: self.keep_awake.unwrap_or_default(),
         }
     }
 }

@@ -66,6 +66,11 @@ const PROJECT_KEYS: &str = r#"# Cloned into ~/code by ssh or https; `machine ssh
 
 # The secret by which git logs in to the hosts of the https repositories above. Default: none.
 #git = { token = "NPM_TOKEN" }
+
+# What becomes of the machine once nobody and nothing was at work in it for a while: "sleep" (Linux), "down", "none".
+# Default: none. `keep_awake` is stronger.
+#idle = { after = "30m", action = "sleep" }
+#keep_awake = false
 "#;
 
 const PROVISION: &str = r#"# What every project beside this file gets, after its profiles.
@@ -156,7 +161,9 @@ pub fn render_repository_starter(name: &ProjectName, origin: &RepoUrl, profiles:
     let is_set = |paragraph: &&str| {
         let is_written = |key: &str| paragraph.contains(&format!("\n#{key}"));
         // What a repository asks of the computer that it lands on is not its own to say, nor which secrets it gets.
-        !["repos", "allow", "ports", "forward_agent", "secrets", "git"].iter().any(|key| is_written(key))
+        !["repos", "allow", "ports", "forward_agent", "secrets", "git", "idle"]
+            .iter()
+            .any(|key| is_written(key))
             && (profiles.is_empty() || !is_written("profiles"))
     };
     for paragraph in fill(PROJECT_KEYS).trim_end().split("\n\n").filter(is_set) {
@@ -255,6 +262,7 @@ mod tests {
             access: crate::model::Access::default(),
             ports: Vec::new(),
             image: None,
+            idle: None,
             secrets: crate::model::Secrets::default(),
             ..project
         };

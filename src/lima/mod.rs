@@ -3,6 +3,7 @@
 //! Enters: a machine's values. Leaves: instances in a known state, or a failure that names what is wrong with them.
 //! Facts about Lima are from its source at v2.2.0. Must not know what a project or a profile is.
 
+mod activity;
 mod asleep;
 mod boot;
 mod driver;
@@ -22,6 +23,7 @@ mod verify;
 pub mod version;
 mod yaml;
 
+pub use activity::{Pulse, Taken};
 pub use asleep::{Image, Memory, Note, Woken, random};
 pub use driver::Driver;
 pub use export::{Export, PublicImage};

@@ -51,6 +51,13 @@ fn owners<'a>(running: impl Iterator<Item = &'a Instance>, open: &[(i32, PathBuf
     running.filter_map(owner).collect()
 }
 
+/// The process that runs one machine by `vz`.
+pub(super) fn vz_process(instance: &Path, runner: &Runner) -> Option<i32> {
+    let folder = real(instance);
+    let open = open_files(VZ_PROCESS, runner);
+    open.into_iter().find(|(_, path)| path.parent() == Some(&folder)).map(|(pid, _)| pid)
+}
+
 /// A folder as the system names it: a home folder may be reached through a link.
 fn real(folder: &Path) -> PathBuf {
     std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())

@@ -87,8 +87,12 @@ impl Driver<'_> {
 
 /// Whether a command line is that of this instance's host agent or driver: both name its folder.
 pub(super) fn belongs_to(command: &str, instance: &Instance) -> bool {
-    let folder = format!("{}/", instance.folder.display());
-    instance.folder.is_absolute() && command.contains(&folder)
+    names_instance(command, &instance.folder)
+}
+
+/// As [`belongs_to`], by the instance's folder.
+pub(super) fn names_instance(command: &str, folder: &Path) -> bool {
+    folder.is_absolute() && command.contains(&format!("{}/", folder.display()))
 }
 
 #[cfg(test)]

@@ -25,14 +25,7 @@ impl FromStr for HoldTime {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let units = [("m", 60), ("h", 3600), ("d", 86_400)];
-        let read = |(unit, seconds): (&str, u64)| {
-            let digits = text.strip_suffix(unit)?;
-            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-            let count: u64 = digits.parse().ok().filter(|_| is_number)?;
-            Some(Duration::from_secs(count.checked_mul(seconds)?))
-        };
-        let time = units.into_iter().find_map(read).filter(|time| !time.is_zero() && *time <= LONGEST);
+        let time = parse_time(text, &[("m", 60), ("h", 3600), ("d", 86_400)], LONGEST);
         time.map(Self).ok_or_else(|| {
             Refused::new(format!(
                 "expected a time such as `30m` or `8h`, `7d` at most, got `{}`",
@@ -40,6 +33,17 @@ impl FromStr for HoldTime {
             ))
         })
     }
+}
+
+/// Reads a whole number above zero with one of the units, each with its seconds.
+pub(super) fn parse_time(text: &str, units: &[(&str, u64)], longest: Duration) -> Option<Duration> {
+    let read = |(unit, seconds): &(&str, u64)| {
+        let digits = text.strip_suffix(unit)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u64 = digits.parse().ok().filter(|_| is_number)?;
+        Some(Duration::from_secs(count.checked_mul(*seconds)?))
+    };
+    units.iter().find_map(read).filter(|time| !time.is_zero() && *time <= longest)
 }
 
 #[cfg(test)]

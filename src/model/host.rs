@@ -65,6 +65,11 @@ impl Host {
         matches!((self.os, self.arch), (HostOs::Linux, Arch::Amd64))
     }
 
+    /// Whether machines can sleep: QEMU writes a memory to the disk, and `vz` does not let Lima do so.
+    pub const fn can_sleep(&self) -> bool {
+        matches!(self.os, HostOs::Linux)
+    }
+
     /// The longest path a Unix socket may have, without the final NUL (`sun_path`).
     pub const fn socket_path_limit(&self) -> usize {
         match self.os {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{
-    Access, Arch, Ask, ByteSize, Caps, EnvName, ImageName, KeyGrants, MaxAge, PortForward, ProfileName,
+    Access, Arch, Ask, ByteSize, Caps, EnvName, Idle, ImageName, KeyGrants, MaxAge, PortForward, ProfileName,
     ProjectName, RepoUrl, Repository, Secrets,
 };
 
@@ -107,6 +107,10 @@ pub struct Project {
     pub access: Access,
     /// The image, when the project names one.
     pub image: Option<Image>,
+    /// What becomes of its machine when nobody uses it; nothing when `None`.
+    pub idle: Option<Idle>,
+    /// Whether its machine is never put to sleep or down but by hand; default false.
+    pub keep_awake: bool,
     /// Secrets; from the user's own files only.
     pub secrets: Secrets,
     /// What a repository's file asks for with it.

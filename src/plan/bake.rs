@@ -182,6 +182,7 @@ fn bake_goal(site: &Site, goal: &Goal, level: &Level, store: &Store) -> Goal {
         signing_key: None,
         secrets: None,
         secret_values: SecretValues::default(),
+        idle: None,
         levels: below[..parents.min(below.len())].to_vec(),
         bakes: Some(level.clone()),
         ..goal.clone()

@@ -201,6 +201,8 @@ mod tests {
             signing_key: None,
             secrets: None,
             secret_values: SecretValues::default(),
+            idle: None,
+            keep_awake: false,
         }
     }
 

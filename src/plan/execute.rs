@@ -353,8 +353,8 @@ impl Work<'_> {
     }
 
     fn touch(&mut self) -> Result<()> {
-        self.record.last_used = now();
-        self.record.held = false;
+        (self.record.last_used, self.record.held) = (now(), false);
+        (self.record.idle, self.record.keep_awake) = (self.goal.idle, self.goal.keep_awake);
         self.record.save(self.site.layout)
     }
 

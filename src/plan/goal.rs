@@ -12,7 +12,7 @@ use crate::boxes::Level;
 use crate::failure::{Failure, Result};
 use crate::guest::{Layer, SecretValues, Step};
 use crate::model::{
-    ByteSize, GitHost, ImageSource, Openings, PortForward, ProjectName, Repo, Repository, Setup,
+    ByteSize, GitHost, Idle, ImageSource, Openings, PortForward, ProjectName, Repo, Repository, Setup,
 };
 
 /// How far the cache of boxes is used for a new machine.
@@ -90,6 +90,10 @@ pub struct Goal {
     pub secrets: Option<String>,
     /// Their values, once they have been read.
     pub secret_values: SecretValues,
+    /// What becomes of it when nobody uses it. No part of the digest, as the next: both count at once.
+    pub idle: Option<Idle>,
+    /// Whether it is put to sleep or down by hand only.
+    pub keep_awake: bool,
 }
 
 impl Goal {

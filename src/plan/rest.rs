@@ -3,11 +3,9 @@
 //! Enters: a record, an instance. Leaves: a machine that sleeps, or answers again. A sleep that cannot be waked from is a
 //! cold boot, and is said.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::Site;
-use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::guest::{AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, after_wake_line};
 use crate::lima::{Image, Instance, Note, Started, Woken};
@@ -81,7 +79,7 @@ impl Site<'_> {
     fn after_wake(&self, record: &mut MachineRecord, road: &Road, note: &Note) {
         self.tell_time(record, road);
         // Nothing in it was stopped, so what was finished is finished still.
-        let agent = agent_of(&self.layout.instance(&record.name)).filter(|_| note.was_ready);
+        let agent = HostAgent::named(&self.layout.instance(&record.name)).filter(|_| note.was_ready);
         if let (Some(ready), Some(agent)) = (&mut record.ready, agent) {
             ready.host_agent = agent;
         }
@@ -100,10 +98,4 @@ impl Site<'_> {
 fn is_ready(record: &MachineRecord, instance: &Instance) -> bool {
     let runs = instance.host_agent_pid.and_then(|pid| HostAgent::read(&instance.folder, pid));
     record.ready.as_ref().is_some_and(|ready| Some(&ready.host_agent) == runs.as_ref())
-}
-
-/// The host agent that has just been started.
-fn agent_of(instance: &Path) -> Option<HostAgent> {
-    let text = disk::read_text_if_there(&instance.join("ha.pid")).ok()??;
-    HostAgent::read(instance, text.trim().parse().ok()?)
 }

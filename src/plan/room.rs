@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::lima::Status;
 use crate::model::ByteSize;
 use crate::process::processor_time_in_proc;
-use crate::record::{MachineRecord, ProjectLock, Waiting, last_used, open_sessions};
+use crate::record::{MachineRecord, ProjectLock, Waiting, held_until, last_active, open_sessions};
 
 /// How long machines are watched before one is put to sleep, and the hundredths of a second of processor time in it that
 /// make one at work.
@@ -24,7 +24,7 @@ const AT_WORK: u64 = 25;
 struct Occupant {
     name: String,
     bytes: u64,
-    /// Seconds since its last session or command; `None` when it is in use.
+    /// Seconds since anybody was seen at work in it; `None` when it is in use, or is to stay awake.
     idle: Option<u64>,
     /// Its QEMU.
     pid: Option<i32>,
@@ -93,8 +93,12 @@ impl Site<'_> {
                 continue;
             }
             let record = records.iter().find(|record| record.name == instance.name);
-            let idle = record.map(|record| now().saturating_sub(last_used(self.layout, record)));
-            let in_use = busy || !open_sessions(self.layout, &instance.name).is_empty();
+            let idle = record
+                .filter(|record| !record.keep_awake)
+                .map(|record| now().saturating_sub(last_active(self.layout, record)));
+            let in_use = busy
+                || !open_sessions(self.layout, &instance.name).is_empty()
+                || held_until(self.layout, &instance.name).is_some();
             occupants.push(Occupant {
                 name: instance.name.clone(),
                 bytes: memory_of(&instance.config),

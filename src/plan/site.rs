@@ -146,7 +146,8 @@ impl Site<'_> {
             return Ok(connection);
         }
         if !may_start {
-            return Err(Failure::operation(format!("`{name}` was put down by hand"))
+            let how = if record.held_idle { "as it was idle" } else { "by hand" };
+            return Err(Failure::operation(format!("`{name}` was put down {how}"))
                 .hint(format!("start it: `machine up {name}`")));
         }
         if found.status != Status::Stopped {

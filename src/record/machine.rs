@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
-use crate::model::{GitHost, Openings, PortForward};
+use crate::model::{GitHost, Idle, Openings, PortForward};
 
 /// The version of the file's meaning; a newer one is refused.
 pub(super) const SCHEMA: u32 = 2;
@@ -74,6 +74,15 @@ pub struct MachineRecord {
     /// Put down or to sleep by hand: `connect` then does not start it.
     #[serde(default)]
     pub held: bool,
+    /// Put down as it was idle, below a connection that would have brought it back; one of those that are held.
+    #[serde(default)]
+    pub held_idle: bool,
+    /// What becomes of it when nobody uses it, as the last `up` found it configured.
+    #[serde(default)]
+    pub idle: Option<Idle>,
+    /// Whether it is put to sleep or down by hand only.
+    #[serde(default)]
+    pub keep_awake: bool,
     /// For which boot all phases were finished, and what they covered.
     #[serde(default)]
     pub ready: Option<Ready>,
@@ -147,6 +156,12 @@ impl HostAgent {
         let since = u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()?;
         Some(Self { pid, since })
     }
+
+    /// The host agent that an instance's folder names, whether it runs or not.
+    pub fn named(instance: &Path) -> Option<Self> {
+        let text = disk::read_text_if_there(&instance.join("ha.pid")).ok()??;
+        Self::read(instance, text.trim().parse().ok()?)
+    }
 }
 
 impl MachineRecord {
@@ -175,6 +190,9 @@ impl MachineRecord {
             answered: false,
             generation: 0,
             held: false,
+            held_idle: false,
+            idle: None,
+            keep_awake: false,
             ready: None,
             built: None,
             last_used: 0,

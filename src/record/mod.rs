@@ -10,11 +10,13 @@ mod owner;
 mod project_lock;
 mod sessions;
 mod trust;
+mod watch;
 
 pub use filled::Filled;
 pub use hold::{Hold, held_until, release};
 pub use journal::Journal;
 pub use machine::{Built, BuiltLayer, HostAgent, MachineRecord, Ready};
 pub use project_lock::{ProjectLock, Waiting};
-pub use sessions::{OpenSession, Session, last_used, open_sessions};
+pub use sessions::{CONNECT, OpenSession, Session, last_used, open_sessions};
 pub use trust::{TrustStore, Trusted, digest_lines};
+pub use watch::{Watch, is_watched, last_active};

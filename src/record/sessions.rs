@@ -2,8 +2,8 @@
 //!
 //! Enters: a verb. Leaves: a guard, or the list of the others. A file nobody locks belongs to nobody and is removed.
 
-use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::MachineRecord;
 use crate::disk::{self, Lock};
@@ -21,7 +21,14 @@ pub struct Session {
 pub struct OpenSession {
     /// Such as `machine ssh (process 4711)`.
     pub label: String,
+    /// Whether it is a connection by which nothing but signs of life have come for a while.
+    pub is_quiet: bool,
 }
+
+/// The verb whose sessions note when they carry something.
+pub const CONNECT: &str = "connect";
+/// After how long without that such a session is quiet.
+const QUIET: Duration = Duration::from_secs(60);
 
 fn folder(layout: &Layout, machine: &str) -> PathBuf {
     layout.machine(machine).join("sessions")
@@ -42,6 +49,12 @@ impl Session {
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+    }
+
+    /// Notes that it carries something just now.
+    pub fn note_use(&self) {
+        // Without the note it looks quiet sooner than it is, where that matters at all.
+        let _ = self.lock.set_time(SystemTime::now());
     }
 }
 
@@ -68,16 +81,42 @@ pub fn open_sessions(layout: &Layout, machine: &str) -> Vec<OpenSession> {
         let path = folder.join(name);
         match Lock::try_shared(&path) {
             Ok(Ok(_unused)) => drop(disk::remove_file(&path)),
-            Ok(Err(held)) => open.push(OpenSession { label: held.holder }),
+            Ok(Err(held)) => {
+                let is_quiet = held.holder.starts_with(&format!("machine {CONNECT} ")) && is_quiet(&path);
+                open.push(OpenSession { label: held.holder, is_quiet });
+            }
             Err(_) => {}
         }
     }
     open
 }
 
+fn is_quiet(session: &Path) -> bool {
+    let noted = std::fs::metadata(session).and_then(|metadata| metadata.modified());
+    noted.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed > QUIET))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_connection_that_carries_nothing_is_quiet() {
+        let home = tempfile::tempdir().expect("a folder");
+        let layout = Layout::new(home.path(), |_| None);
+        let is_quiet = || open_sessions(&layout, "blog").iter().map(|one| one.is_quiet).collect::<Vec<_>>();
+        let long_ago = SystemTime::now() - 2 * QUIET;
+        let ssh = Session::open(&layout, "blog", "ssh").expect("opened");
+        ssh.lock.set_time(long_ago).expect("set");
+        assert_eq!(is_quiet(), [false]);
+        drop(ssh);
+        let connect = Session::open(&layout, "blog", CONNECT).expect("opened");
+        assert_eq!(is_quiet(), [false]);
+        connect.lock.set_time(long_ago).expect("set");
+        assert_eq!(is_quiet(), [true]);
+        connect.note_use();
+        assert_eq!(is_quiet(), [false]);
+    }
 
     #[test]
     fn open_ones_are_listed_and_left_ones_removed() {

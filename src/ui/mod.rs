@@ -17,7 +17,7 @@ use crate::model::redact_text;
 pub use phase::{Phase, Timing};
 use sanitize::escape_json;
 pub use sanitize::sanitize;
-pub use span::{ago, for_as_long};
+pub use span::{ago, briefly, for_as_long};
 pub use table::render_table;
 pub use terminal::{TerminalGuard, terminal_sinks};
 

@@ -25,9 +25,26 @@ pub fn ago(then: u64) -> String {
     }
 }
 
+/// `45 s`, `30 min`, `2 h`, `3 d`, rounded down.
+pub fn briefly(seconds: u64) -> String {
+    match seconds {
+        0 => "0 min".into(),
+        1..60 => format!("{seconds} s"),
+        60..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::for_as_long;
+    use super::{briefly, for_as_long};
+
+    #[test]
+    fn a_few_characters_are_enough() {
+        let spans = [0, 45, 90, 7_199, 7_200, 172_800].map(briefly);
+        assert_eq!(spans, ["0 min", "45 s", "1 min", "119 min", "2 h", "2 d"]);
+    }
 
     #[test]
     fn minutes_and_hours() {

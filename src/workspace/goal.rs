@@ -84,6 +84,8 @@ pub fn build_goal(
         signing_key: identity.signing_key,
         secrets: secrets::digest(&project.secrets),
         secret_values: SecretValues::default(),
+        idle: project.idle,
+        keep_awake: project.keep_awake,
     })
 }
 

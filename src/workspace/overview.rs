@@ -14,7 +14,9 @@ use crate::failure::Result;
 use crate::lima::{Image, Instance, Status, resident_bytes, start_problem};
 use crate::model::{ByteSize, PortForward, Project, ProjectName};
 use crate::plan::Site;
-use crate::record::{HostAgent, Journal, MachineRecord, OpenSession, held_until, last_used, open_sessions};
+use crate::record::{
+    HostAgent, Journal, MachineRecord, OpenSession, held_until, last_active, last_used, open_sessions,
+};
 
 /// A project, its machine, or both.
 pub struct Overview {
@@ -135,7 +137,9 @@ impl<'a> Seen<'a> {
             disk_bytes: size("disk").or_else(|| planned(|project| project.disk.bytes())),
             disk_used_bytes: disk::allocated_bytes(&layout.instance(name)),
             last_used: used,
-            idle_seconds: used.filter(|_| is_idle).map(seconds_since),
+            idle_seconds: record
+                .filter(|_| used.is_some() && is_idle)
+                .map(|record| seconds_since(last_active(layout, record))),
             sessions,
             keys_held_until: held_until(layout, name),
             ports: ports(project, record),

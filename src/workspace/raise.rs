@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 use super::doors::look_up_doors;
 use super::goal::{LookedUp, build_goal, complete_goal};
 use super::select::{Workspace, site};
+use super::watch::ensure_watch;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::model::Project;
-use crate::plan::{BoxUse, Goal, Hooks, Outcome, Reporter, execute};
+use crate::model::{Idle, IdleAction, Project};
+use crate::plan::{BoxUse, Goal, Hooks, Outcome, Reporter, Site, execute};
+use crate::process::memory_left_percent;
 use crate::record::MachineRecord;
 use crate::ui;
+
+/// Less memory than this is short, in hundredths of all.
+const SHORT_PERCENT: u64 = 15;
 
 /// What a project is to be, as far as it can be known without asking ssh.
 ///
@@ -53,6 +58,10 @@ pub fn raise(
     let took = started.elapsed();
     let outcome = outcome.map_err(|failure| with_document(context, &reporter, name, took, failure))?;
     say(&describe(outcome, name, took));
+    if let Some(record) = MachineRecord::load(&context.layout, name)? {
+        ensure_watch(context, &record);
+    }
+    advise_rest(context, &site, project, outcome);
     Ok((u8::from(reporter.has_problems()), reporter.document(name, took.as_millis())))
 }
 
@@ -62,6 +71,31 @@ fn describe(outcome: Outcome, name: &str, took: Duration) -> String {
         Outcome::WasReady => format!("{name} is ready.   machine ssh {name}"),
         Outcome::Ready => format!("Ready in {seconds:.1} s.   machine ssh {name}   ·   ssh machine-{name}"),
         Outcome::Incomplete => format!("{name} is up, but something is missing: see the warnings above."),
+    }
+}
+
+/// Says what stands in the way of the rest that is configured, or that it would do this computer good.
+fn advise_rest(context: &Context, site: &Site, project: &Project, outcome: Outcome) {
+    let name = &project.name;
+    match project.idle {
+        Some(Idle { action: IdleAction::Sleep, .. }) if !project.keep_awake => {
+            if let Err(Failure { error, hints, .. }) = site.driver().check_sleep() {
+                ui::warn(&format!(
+                    "`{name}` will not sleep when it is idle: {error:#}; {}",
+                    hints.join("; ")
+                ));
+            }
+        }
+        None if !project.keep_awake && outcome != Outcome::WasReady => {
+            let left = memory_left_percent(context.host.os, &context.runner);
+            let Some(left) = left.filter(|percent| *percent < SHORT_PERCENT) else { return };
+            let action = if context.host.can_sleep() { IdleAction::Sleep } else { IdleAction::Down };
+            context.ui.say(&format!(
+                "{left} % of this computer's memory is left. Idle machines give theirs back: \
+                 `idle = {{ after = \"30m\", action = \"{action}\" }}` below `[{name}]` in your own projects.toml"
+            ));
+        }
+        _ => {}
     }
 }
 

@@ -8,6 +8,7 @@ use super::lend::computer;
 use super::ports::{OpenedPorts, look_after_ports};
 use super::secrets::refill_session;
 use super::select::{find_record, site};
+use super::watch::ensure_watch;
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::lima::{Begin, Status};
@@ -28,8 +29,9 @@ pub struct Reached {
     pub record: MachineRecord,
     /// Serves the agent until dropped.
     pub agent: Option<AgentServer>,
+    /// Registered for as long as this lives.
+    pub session: Session,
     begun: String,
-    _session: Session,
 }
 
 /// Brings a known machine to answer, registers a session of `verb` on it, and serves the agent.
@@ -42,7 +44,7 @@ pub fn reach(context: &Context, record: MachineRecord, verb: &str, may_start: bo
     let site = site(context, &computer(context)?, &say);
     let (record, session) = enter(context, &site, record, verb, may_start)?;
     let agent = record.forward_agent.then(|| site.serve_agent(&record, SETTLED)).transpose()?;
-    Ok(Reached { record, agent, begun, _session: session })
+    Ok(Reached { record, agent, session, begun })
 }
 
 /// Brings a known machine to answer and registers a session of `verb` on it, without the agent.
@@ -81,6 +83,7 @@ pub(super) fn enter(
     }
     look_after_ports(site, &record, connection);
     let session = Session::open(&context.layout, &name, verb)?;
+    ensure_watch(context, &record);
     Ok((record, session))
 }
 

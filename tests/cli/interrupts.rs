@@ -50,8 +50,8 @@ fn in_mid_provisioning_and_the_next_up_carries_on() {
     assert_snapshot!(without_resident(&world.run(&["list"]).to_string()), @"
     exit code 0
     --- stdout
-    PROJECT  STATE       CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED  PORTS
-    hello    unfinished  2     4 GiB   40 GiB  0 MiB      0         -
+    PROJECT  STATE       CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  IDLE  LAST USED  PORTS
+    hello    unfinished  2     4 GiB   40 GiB  0 MiB      0         -     -
     ");
     world.release("hang-step");
     world.effects();

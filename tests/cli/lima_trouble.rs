@@ -233,8 +233,8 @@ fn a_broken_instance_is_repaired_once() {
     assert_snapshot!(without_resident(&world.run(&["list"]).to_string()), @"
     exit code 0
     --- stdout
-    PROJECT  STATE   CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED  PORTS
-    hello    broken  2     4 GiB   40 GiB  0 MiB      0         just now
+    PROJECT  STATE   CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  IDLE  LAST USED  PORTS
+    hello    broken  2     4 GiB   40 GiB  0 MiB      0         -     just now
     --- stderr
     hello: host agent and driver do not fit together; `machine up hello` repairs it
     ");

@@ -48,18 +48,18 @@ fn ten_machines_are_one_limactl() {
     assert_snapshot!(without_resident(&outcome.to_string()), @"
     exit code 0
     --- stdout
-    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED  PORTS
-    hello    ready    2     4 GiB   40 GiB  0 MiB      0         just now
-    p0       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p1       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p2       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p3       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p4       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p5       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p6       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p7       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    p8       stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    unborn   none     2     4 GiB   40 GiB  -          0         -
+    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  IDLE   LAST USED  PORTS
+    hello    ready    2     4 GiB   40 GiB  0 MiB      0         0 min  just now
+    p0       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p1       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p2       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p3       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p4       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p5       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p6       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p7       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    p8       stopped  2     4 GiB   40 GiB  0 MiB      0         -      just now
+    unborn   none     2     4 GiB   40 GiB  -          0         -      -
     ");
 }
 
@@ -172,9 +172,9 @@ fn a_machine_without_a_project_is_an_orphan() {
     assert_snapshot!(without_resident(&world.run(&["ls"]).to_string()), @"
     exit code 0
     --- stdout
-    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  LAST USED  PORTS
-    hello    stopped  2     4 GiB   40 GiB  0 MiB      0         just now
-    other    none     2     4 GiB   40 GiB  -          0         -
+    PROJECT  STATE    CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  IDLE  LAST USED  PORTS
+    hello    stopped  2     4 GiB   40 GiB  0 MiB      0         -     just now
+    other    none     2     4 GiB   40 GiB  -          0         -     -
     --- stderr
     hello: its project is gone from the configuration; delete it: `machine destroy hello`
     ");

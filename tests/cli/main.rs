@@ -36,6 +36,8 @@ mod first_up;
 mod floor;
 mod folders;
 mod identity;
+#[cfg(target_os = "linux")]
+mod idle;
 mod interrupts;
 mod keys;
 mod lima_trouble;

@@ -25,7 +25,7 @@ const MOVED: &str = "port PORT is taken by another program";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scripted programs, by the name that finds them and the file they are.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("limactl", "limactl"),
     ("lima-yaml.pl", "lima-yaml.pl"),
     ("guest-port.pl", "guest-port.pl"),
@@ -43,6 +43,7 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("qemu-system-ARCH", "qemu"),
     ("qemu-img", "qemu"),
     ("qmp.py", "qmp.py"),
+    ("ss", "ss"),
 ];
 
 /// A computer with its user.

@@ -31,12 +31,12 @@ sub runs {
     return <$stat> !~ /\) Z /;
 }
 
-my $deadline = time + 600;
+my ($deadline, $client) = (time + 600);
 while (time < $deadline && -S $master && runs($pid_of_guest)) {
     my $wanted = '';
     vec($wanted, fileno($server), 1) = 1;
     next unless select($wanted, undef, undef, 0.1) > 0;
-    accept(my $client, $server) or next;
-    close($client);
+    # Kept until the next one comes, or the client ends it.
+    accept($client, $server) or next;
 }
 unlink "$master.$port.pid";
