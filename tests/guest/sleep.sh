@@ -6,9 +6,12 @@ image() { echo "$(instance)/memory.image"; }
 
 guest() { "$machine" run blog -- bash -c "$1" </dev/null; }
 
-# What has to live on: a process that counts, one whose word is in memory alone, a file it writes, tmux where it is.
+# What has to live on: a process that counts, one whose word is in memory alone, a file it writes, tmux. Those of an
+# earlier check end first.
 start_lives() {
-  guest 'cat >/tmp/count.sh <<"S"
+  guest '[ ! -e /tmp/pid ] || kill "$(cat /tmp/pid)"
+rm -f /home/dev/written
+cat >/tmp/count.sh <<"S"
 i=0
 exec 3>>/home/dev/written
 while :; do
@@ -41,10 +44,24 @@ lives() {
   guest '! sudo dmesg | grep -E "EXT4-fs (error|warning)|I/O error"'
 }
 
+# A dev server on a declared port, which has to be the same process ever after.
+start_server() {
+  server_port=$(free_port)
+  expect 0 "$machine" ports blog add "$server_port"
+  guest_server served 127.0.0.1 "$server_port"
+  soon "127.0.0.1:$server_port"
+  server_pid=$(guest 'systemctl show --property=MainPID --value served')
+}
+
+server_lives() {
+  soon "127.0.0.1:$server_port"
+  same "$(guest 'systemctl show --property=MainPID --value served')" "$server_pid"
+}
+
 sleep_and_wake() {
   start_lives
-  local round rounds=3
-  [ "$long" != long ] || rounds=50
+  start_server
+  local round rounds=${SLEEPS:-50}
   for ((round = 1; round <= rounds; round++)); do
     expect 0 "$machine" sleep blog
     same "$(processes)" ''
@@ -54,7 +71,9 @@ sleep_and_wake() {
     contains 'awake, where it fell asleep'
     lacks 'boots cold'
     lives
+    server_lives
   done
+  expect 0 "$machine" ports blog remove "$server_port"
   same "$(ls "$XDG_RUNTIME_DIR/machine")" ''
 }
 
