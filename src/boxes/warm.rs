@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::digest::{BLOCK, next_data};
-use super::store::CachedBox;
+use super::store::{CachedBox, Store};
 use crate::disk::{self, file_allocated_bytes};
 use crate::failure::{Context, Failure, Result};
 use crate::lima::Memory;
@@ -69,6 +69,13 @@ pub struct Source<'a> {
     pub host_key: &'a str,
     /// Its disk, which nobody writes to any more.
     pub disk: &'a Path,
+}
+
+impl Store {
+    /// Whether a box has a warm half, as far as that can be told without reading the box.
+    pub fn is_warm(&self, key: &str) -> bool {
+        self.place(key).join(NOTE).is_file()
+    }
 }
 
 impl CachedBox {

@@ -10,6 +10,7 @@ use super::provision::step_command;
 use super::repositories::{clone_command, setup_command};
 use super::secrets::fill_command;
 use super::{Confirm, Goal, Observed, Plan, Presence, Site, Step, adopt, plan};
+use crate::boxes::Store;
 use crate::failure::Result;
 use crate::guest::{clear_secrets_line, setup_script};
 use crate::lima::image::{download_command, local_path};
@@ -58,13 +59,22 @@ pub fn show_box(site: &Site, goal: &Goal) -> Result<String> {
 /// How the box of a goal would be had.
 fn box_commands(site: &Site, goal: &Goal) -> Result<Vec<String>> {
     let Some((level, bake)) = next_bake(site, goal) else { return Ok(Vec::new()) };
+    let wants_warm = site.warm_boxes && goal.bakes.is_none();
     Ok(match bake {
+        None if wants_warm && Store::new(site.layout).is_warm(&level.key) => vec![
+            format!("# the box `{}` is cached", level.name),
+            "# QEMU goes on from its warm half, if that fits; one connection more makes the machine one of its own"
+                .to_string(),
+        ],
         None => vec![format!("# the box `{}` is cached", level.name)],
         Some(bake) => {
             let mut built =
                 vec![format!("# the box `{}` is built, by the machine `{}`:", level.name, bake.name)];
             built.extend(lines(site, bake, &|_, _| Some(true))?);
             built.push(format!("# the box `{}` is there", level.name));
+            if wants_warm {
+                built.push("# a machine is booted from it once more, for its warm half".to_string());
+            }
             built
         }
     })

@@ -102,6 +102,8 @@ fn a_new_machine_goes_on_from_the_warm_box() {
 fn baking_again_keeps_what_is_there_and_fits_another_size() {
     let Some(world) = warm_world("[hello]\n[small]\nmemory = \"1GiB\"\n") else { return };
     world.must(&["box", "bake", "hello"]);
+    let dry = world.must(&["up", "hello", "--dry-run"]).stdout;
+    assert!(dry.contains("\n# QEMU goes on from its warm half"), "{dry}");
     let first = fs::read(file(&world, "warm.json")).expect("a note");
     world.must(&["box", "bake", "hello"]);
     assert!(first == fs::read(file(&world, "warm.json")).expect("a note"));
