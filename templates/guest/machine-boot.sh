@@ -144,11 +144,15 @@ $present" in
   *"
 $key"*) return ;;
   esac
-  mkdir -p "$home/.ssh"
-  printf '%s%s' "$present" "$key" >"$file"
-  chmod 0700 "$home/.ssh"
-  chmod 0600 "$file"
-  chown -R "$user:" "$home/.ssh"
+  # As that user: root must not follow what may have been put in its way.
+  # shellcheck disable=SC2016 # The inner shell expands it.
+  setpriv --reuid "$user" --regid "$user" --init-groups sh -c '
+    umask 077
+    mkdir -p "$1"
+    [ ! -s "$1/authorized_keys" ] || echo >>"$1/authorized_keys"
+    printf %s "$2" >>"$1/authorized_keys"
+    chmod 0700 "$1"
+    chmod 0600 "$1/authorized_keys"' sh "$home/.ssh" "$key"
 }
 
 # Our own provision script, which Lima's boot.sh runs again once sshd is up, brings the host key that is pinned.
