@@ -165,6 +165,7 @@ impl Context {
         let names = ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"];
         let moved = names.iter().filter_map(|name| Some(((*name).to_string(), path_variable(name)?)));
         crate::ssh::check_path(&layout.data)?;
+        crate::ssh::check_path(&layout.state)?;
         Ok(Self {
             cwd,
             host: host()?,

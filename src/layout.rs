@@ -69,6 +69,11 @@ impl Layout {
         self.machines().join(name)
     }
 
+    /// The key by which this computer is root in a strict machine.
+    pub fn root_key(&self, name: &str) -> PathBuf {
+        self.machine(name).join("root_key")
+    }
+
     /// What a machine has asked of the agent.
     pub fn agent_log(&self, name: &str) -> PathBuf {
         self.machine(name).join("agent.log")

@@ -8,12 +8,13 @@ use super::{Judgement, Line, engine, given, guest, host, network};
 type Judge = fn(&Observed) -> Judgement;
 
 /// The channels; their names are part of `--json` and stay.
-const CHANNELS: [(&str, Judge); 25] = [
+const CHANNELS: [(&str, Judge); 26] = [
     ("files", guest::files),
     ("lima-settings", host::settings),
     ("lima-data", host::cidata),
     ("identity", guest::identity),
     ("environment", guest::environment),
+    ("guest-root", guest::root),
     ("agent-in-a-session", host::agent_in_session),
     ("agent-at-rest", host::agent_at_rest),
     ("lima-connection", host::lima_master),
@@ -53,3 +54,7 @@ pub fn assess(observed: &Observed) -> Vec<Line> {
 #[cfg(test)]
 #[path = "channels_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "standing_tests.rs"]
+mod standing_tests;

@@ -5,6 +5,7 @@
 
 use super::Judgement;
 use super::observed::Observed;
+use crate::model::Isolation;
 
 /// Filesystems that come from the host.
 const SHARED: [&str; 4] = ["9p", "virtiofs", "fuse.sshfs", "vboxsf"];
@@ -58,6 +59,27 @@ pub(super) fn environment(seen: &Observed) -> Judgement {
             ))
         }
         None => Judgement::closed("nothing of this computer's environment or proxies is in the guest's"),
+    }
+}
+
+/// Whether the login user is root, or as good as that.
+pub(super) fn root(seen: &Observed) -> Judgement {
+    let ways = seen.guest.ways.join(", ");
+    if seen.guest.account.is_empty() {
+        return Judgement::not_probed("the guest did not say who it is");
+    }
+    match (seen.stated.isolation, ways.is_empty()) {
+        (Isolation::Strict, false) => {
+            Judgement::failed(format!("the login user is as good as root in the guest, by: {ways}"))
+        }
+        (Isolation::Strict, true) => Judgement::closed(
+            "the login user is not root in the guest: neither `sudo` nor Docker's socket made it that, and the floor's \
+             and sshd's files are not its own",
+        ),
+        (Isolation::Standard, false) => Judgement::crosses(format!(
+            "the login user is root in the guest, by: {ways}; `isolation = \"strict\"` makes machines without that"
+        )),
+        (Isolation::Standard, true) => Judgement::closed("the login user was not root in the guest"),
     }
 }
 

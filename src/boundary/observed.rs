@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::canary::{Heard, Stand};
 use crate::guest::Probed;
-use crate::model::{HostOs, Openings};
+use crate::model::{HostOs, Isolation, Openings};
 use crate::process::Standing;
 
 /// What the configuration says may cross.
@@ -20,6 +20,8 @@ pub struct Stated {
     pub file: PathBuf,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
+    /// Whether its login user is root.
+    pub isolation: Isolation,
     /// What the guest may reach of the host's side, as of the last `up`.
     pub openings: Openings,
 }

@@ -58,6 +58,7 @@ impl Level {
         let names: Vec<&str> =
             layers.iter().filter(|layer| !layer.steps.is_empty()).map(|layer| layer.name.as_str()).collect();
         let name = if names.is_empty() { "bare".to_string() } else { names.join(" + ") };
+        let name = if stack.isolation.is_strict() { format!("{name}, strict") } else { name };
         let below = stack.foundation();
         let steps = below.iter().chain(layers.iter().flat_map(|layer| &layer.steps));
         let max_age = stack.profiles.iter().filter_map(|profile| profile.max_age).min();
@@ -98,7 +99,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::Profile;
+    use crate::model::{Isolation, Profile};
 
     fn foundation() -> Foundation {
         Foundation { image: "sha512:ab".into(), arch: Arch::Amd64, disk: ByteSize::from_gib(16) }
@@ -111,7 +112,8 @@ mod tests {
 
     fn levels(profiles: &[Profile], foundation: &Foundation) -> Vec<Level> {
         let ca_certs = BTreeMap::new();
-        Level::all(&Stack { profiles, ca_certs: &ca_certs, arch: foundation.arch }, foundation)
+        let isolation = Isolation::Standard;
+        Level::all(&Stack { profiles, ca_certs: &ca_certs, arch: foundation.arch, isolation }, foundation)
     }
 
     fn names(levels: &[Level]) -> Vec<&str> {
@@ -148,8 +150,13 @@ mod tests {
         assert_ne!(usual, key(&Foundation { arch: Arch::Arm64, ..foundation() }));
         assert_ne!(usual, key(&Foundation { disk: ByteSize::from_gib(8), ..foundation() }));
         let certificates = [("company".to_string(), "pem".to_string())].into();
-        let stack = Stack { profiles: &profiles, ca_certs: &certificates, arch: Arch::Amd64 };
+        let (none, isolation) = (BTreeMap::new(), Isolation::Standard);
+        let stack = Stack { profiles: &profiles, ca_certs: &certificates, arch: Arch::Amd64, isolation };
         assert_ne!(usual, Level::all(&stack, &foundation())[0].key);
+        let strict = Stack { ca_certs: &none, isolation: Isolation::Strict, ..stack };
+        let strict = Level::all(&strict, &foundation()).remove(0);
+        assert_ne!(usual, strict.key);
+        assert_eq!(strict.name, "base, strict");
     }
 
     #[test]

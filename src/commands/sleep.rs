@@ -17,7 +17,7 @@ use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, si
 `up`, `ssh` and `run` wake it: every process, open file and tmux session goes on. Connections end.
 The memory lies beside the machine's disk, encrypted with a key that only the runtime folder
 (XDG_RUNTIME_DIR) holds: after a restart of this computer, or once you have logged out everywhere, the
-next start is a cold one, and says so. Linux only.")]
+next start is a cold one, and says so. Linux only. Machines with `isolation = \"strict\"` do not sleep.")]
 pub struct Args {
     /// Projects; default: the current repository's, or the only one
     #[arg(value_name = "PROJECT", conflicts_with = "all", add = project_completer())]
@@ -46,21 +46,28 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     for record in records {
-        if context.options.dry_run {
-            ui::answer(&site(context, &workspace.computer, &say).sleep_commands(&record));
+        if args.all && record.isolation.is_strict() {
+            say(&format!("`{}` stays as it is: strict machines do not sleep", record.name));
             continue;
         }
-        put_to_sleep(context, &workspace, &record.name, args)?;
+        if context.options.dry_run {
+            let site = site(context, &workspace.computer, &say);
+            site.driver().check_sleep(&record.name, record.isolation)?;
+            ui::answer(&site.sleep_commands(&record));
+            continue;
+        }
+        put_to_sleep(context, &workspace, &record, args)?;
     }
     Ok(0)
 }
 
-fn put_to_sleep(context: &Context, workspace: &Workspace, name: &str, args: &Args) -> Result<()> {
+fn put_to_sleep(context: &Context, workspace: &Workspace, record: &MachineRecord, args: &Args) -> Result<()> {
+    let name = record.name.as_str();
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
-    driver.check_sleep()?;
+    driver.check_sleep(name, record.isolation)?;
     let ending =
         Ending { name, verb: "sleep", question: "End them and put the machine to sleep?", force: args.force };
     // No lock is held across the question.

@@ -131,6 +131,9 @@ fn lines(told: &Told) -> Vec<Vec<String>> {
     if let Some(seconds) = overview.keys_held_seconds() {
         lines.push(line("keys", format!("held {}", for_as_long(seconds))));
     }
+    if overview.isolation.is_strict() {
+        lines.push(line("isolation", "strict: its user is not root in it"));
+    }
     if !overview.ports.is_empty() {
         lines.push(line("ports", list_ports(&overview.ports)));
     }

@@ -138,7 +138,7 @@ fn keys() {
     error: projects.toml:13:1: unknown key `MEMORY`; did you mean `memory`?
       13 | MEMORY = "1GiB"
          | ^^^^^^
-    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image, secrets, git, idle, keep_awake
+    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, isolation, image, secrets, git, idle, keep_awake
     hint: edit `DIR/user/projects.toml`
     "#);
 }
@@ -324,7 +324,7 @@ fn credentials_are_never_shown() {
     error: projects.toml:6:42: repos[1]: expected an address such as `git@github.com:you/blog.git`, or a table with `url`, got `5`
       6 | repos = ["https://***@h/x", 5]
         |                             ^
-    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, image, secrets, git, idle, keep_awake
+    hint: a project has the keys repos, profiles, cpus, memory, disk, shell, env, ports, setup, forward_agent, host_access, lan_access, allow, isolation, image, secrets, git, idle, keep_awake
     hint: edit `DIR/user/projects.toml`
     "#);
 }

@@ -317,6 +317,27 @@ fn a_repositorys_file_opens_nothing() {
 }
 
 #[test]
+fn a_repositorys_file_may_be_stricter_and_the_users_own_has_the_last_word() {
+    let isolation = |theirs: &str, own: &str| {
+        let folders = Folders::new(Some(&format!("[blog]\nrepos = [\".\"]\n{theirs}")), own);
+        let blog = folders.load().unwrap().projects.into_values().next().unwrap();
+        (blog.isolation.to_string(), blog.asks.len())
+    };
+    let (strict, standard) = ("isolation = \"strict\"\n", "isolation = \"standard\"\n");
+    assert_eq!(isolation("", ""), ("standard".to_string(), 0));
+    assert_eq!(isolation(strict, ""), ("strict".to_string(), 0));
+    assert_eq!(isolation(standard, &format!("[blog]\n{strict}")), ("strict".to_string(), 0));
+    let folders = Folders::new(None, "[blog]\nisolation = \"loose\"\n");
+    folders.load().unwrap_err();
+    assert_snapshot!(folders.report(), @r#"
+    error: projects.toml:2:13: isolation: expected `standard` or `strict`, got `loose`
+      2 | isolation = "loose"
+        |             ^^^^^^^
+    hint: edit `DIR/user/projects.toml`
+    "#);
+}
+
+#[test]
 fn doors_are_judged_where_they_stand() {
     let text = "[blog]\nhost_access = \"yes\"\nallow = [\"10.2.3.4/16\", \"*.corp\", \"a.corp:22\", \"a.corp:22\", 5]\n";
     assert_snapshot!(Folders::new(None, text).report(), @r#"

@@ -18,8 +18,8 @@ use super::standing;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Image, Project, Repo, Setup, Shell};
 use crate::model::{
-    Access, Ask, ByteSize, Caps, Door, EnvName, GitToken, Host, Idle, IdleAction, PortForward, ProfileName,
-    ProjectName, Repository, SecretSpec, Secrets, shown,
+    Access, Ask, ByteSize, Caps, Door, EnvName, GitToken, Host, Idle, IdleAction, Isolation, PortForward,
+    ProfileName, ProjectName, Repository, SecretSpec, Secrets, shown,
 };
 
 /// Lima's own default for the disk is larger; less than this holds no guest.
@@ -47,13 +47,14 @@ pub(super) const PROJECT: Schema = Schema {
         "host_access",
         "lan_access",
         "allow",
+        "isolation",
         "image",
         "secrets",
         "git",
         "idle",
         "keep_awake",
     ],
-    later: &["isolation", "network"],
+    later: &["network"],
     elsewhere: &[
         ("accelerator", "config.toml"),
         ("apt", "provision.toml, or in a profile"),
@@ -99,6 +100,7 @@ pub(super) struct Draft {
     host_access: Option<bool>,
     lan_access: Option<bool>,
     allow: Option<Vec<Door>>,
+    isolation: Option<Isolation>,
     pub image: Option<Image>,
     secrets: BTreeMap<EnvName, SecretSpec>,
     git: Option<GitToken>,
@@ -156,6 +158,7 @@ impl Draft {
             "host_access" => self.host_access = value.flag(walk),
             "lan_access" => self.lan_access = value.flag(walk),
             "allow" => self.allow = Some(read_allow(value, walk)),
+            "isolation" => self.isolation = read_isolation(value, walk),
             "image" => self.image = read_image(value, judge.repository.is_some(), walk),
             "secrets" => self.secrets = read_secrets(value, walk),
             "git" => self.git = read_git(value, walk),
@@ -196,6 +199,7 @@ impl Draft {
             host_access: over.host_access.or(self.host_access),
             lan_access: over.lan_access.or(self.lan_access),
             allow: over.allow.or(self.allow),
+            isolation: over.isolation.or(self.isolation),
             image: over.image.or(self.image),
             keys: self.keys,
             asks: self.asks,
@@ -240,6 +244,7 @@ impl Draft {
                 lan: self.lan_access.unwrap_or_default(),
                 allow: self.allow.unwrap_or_default(),
             },
+            isolation: self.isolation.unwrap_or_default(),
             image: self.image,
             secrets: Secrets { wanted: self.secrets, git: self.git },
             idle: self.idle.filter(|idle| idle.action != IdleAction::None),
@@ -305,6 +310,18 @@ fn read_shell(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Shell> {
         "bash" => Some(Shell::Bash),
         "zsh" => Some(Shell::Zsh),
         "fish" => Some(Shell::Fish),
+        other => {
+            value.fault(&format!("expected {expected}, got `{}`", shown(other)), walk);
+            None
+        }
+    }
+}
+
+fn read_isolation(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Isolation> {
+    let expected = "`standard` or `strict`";
+    match value.text(expected, walk)? {
+        "standard" => Some(Isolation::Standard),
+        "strict" => Some(Isolation::Strict),
         other => {
             value.fault(&format!("expected {expected}, got `{}`", shown(other)), walk);
             None

@@ -39,6 +39,8 @@ pub(super) const PROJECT_KEYS: &[(&str, OfProject)] = &[
     ("disk", Asks(disk_above_cap)),
     ("shell", Inert),
     ("env", Inert),
+    // Without it there is more that the guest may do in itself, not less.
+    ("isolation", Inert),
     ("ports", Asks(ports)),
     ("setup", Inert),
     ("forward_agent", Asks(agent)),
@@ -54,7 +56,7 @@ pub(super) const PROJECT_KEYS: &[(&str, OfProject)] = &[
 ];
 
 /// Keys that only shape a machine: the user's own table may set them over any repository's. Values of `env` may be secret.
-const SHAPES: [&str; 7] = ["profiles", "cpus", "memory", "disk", "shell", "setup", "image"];
+const SHAPES: [&str; 8] = ["profiles", "cpus", "memory", "disk", "shell", "setup", "isolation", "image"];
 
 /// The keys of provision.toml and of profiles, whose scripts run in the project's own machine.
 pub(super) const PROVISION_KEYS: &[(&str, OfProvision)] = &[

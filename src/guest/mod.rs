@@ -9,6 +9,7 @@ mod export;
 mod floor;
 mod identity;
 mod inventory;
+mod isolation;
 mod probe;
 mod repositories;
 mod rest;

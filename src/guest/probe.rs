@@ -57,8 +57,10 @@ pub struct Probed {
     pub tried: BTreeMap<String, Tried>,
     /// What root came to in a network of its own, past the rules inside the guest; empty when that could not be tried.
     pub past: BTreeMap<String, Tried>,
-    /// Whether the login user may become root.
+    /// Whether the login user may become root by `sudo`.
     pub root: bool,
+    /// What makes it as good as root.
+    pub ways: Vec<String>,
     /// Type and folder of everything that is mounted.
     pub mounts: Vec<(String, String)>,
     /// The environment of a session, and /etc/environment.
@@ -120,6 +122,8 @@ impl Place {
 
 /// Lines of a kind that are kept: a flood is an attack or a bug.
 const LINES: usize = 500;
+/// There are no more ways to become root that the script knows.
+const WAYS: usize = 5;
 
 /// The script that asks, run as the login user.
 pub fn probe_script(question: &Question) -> String {
@@ -182,6 +186,7 @@ impl Probed {
                 self.listening = rest.split(' ').take(3).filter_map(|port| port.parse().ok()).collect();
             }
             ("root", "") => self.root = true,
+            ("way", rest) if self.ways.len() < WAYS => self.ways.push(shorten(rest)),
             _ => {}
         }
     }
@@ -226,13 +231,14 @@ mod tests {
 
     const ANSWER: &str = "Welcome!\nM\nescape \u{1b}]52;c;eA==\u{7}\naccount dev:x:1000:1000::/home/dev:/bin/bash\n\
         hostname lima-blog\nmount ext4 /\nvariables SE9NRT0vaG9tZS9kZXYAQT0x\nagent dead\n\
-        agent answers\nsecrets tmpfs rw,noexec 700 dev 2 closed 0\nlistening 1 2 70000\ntried control open\ntried DNS open\ntried lo4 closed\nroot\npast DNS silent\n\
+        agent answers\nway sudo\nsecrets tmpfs rw,noexec 700 dev 2 closed 0\nlistening 1 2 70000\ntried control open\ntried DNS open\ntried lo4 closed\nroot\npast DNS silent\n\
         past lo4 open\ntried x maybe\nrm -rf /\nM\n";
 
     #[test]
     fn reads_known_words() {
         let probed = Probed::parse(ANSWER, "M").expect("framed");
         assert!(probed.works() && probed.root && !probed.root_works());
+        assert_eq!(probed.ways, ["sudo"]);
         assert_eq!(probed.tried("lo4"), Some(Tried::Closed));
         assert_eq!(probed.past["lo4"], Tried::Open);
         assert_eq!(probed.tried("x"), None);

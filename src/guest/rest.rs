@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Root's script before a sleep; [`BEFORE_SLEEP_LINE`] reads it.
 pub const BEFORE_SLEEP: &str = include_str!("../../templates/guest/before-sleep.sh");
-/// Safe for every login shell.
-pub const BEFORE_SLEEP_LINE: &str = "sudo -n bash -s sleep";
+/// Root's command line; safe for every login shell.
+pub const BEFORE_SLEEP_LINE: &str = "bash -s sleep";
 /// Root's script after waking; [`after_wake_line`] reads it.
 pub const AFTER_WAKE: &str = include_str!("../../templates/guest/after-wake.sh");
 
 /// Root's script before a memory is kept for others; [`BEFORE_WARM_LINE`] reads it.
 pub const BEFORE_WARM: &str = include_str!("../../templates/guest/before-warm.sh");
-/// Safe for every login shell.
-pub const BEFORE_WARM_LINE: &str = "sudo -n bash -s warm";
+/// Root's command line; safe for every login shell.
+pub const BEFORE_WARM_LINE: &str = "bash -s warm";
 const BECOME: &str = include_str!("../../templates/guest/become.sh");
 
 /// Root's script that makes a machine of its own of one that went on from a warm box; [`become_line`] reads it. `seed` is
@@ -23,14 +23,14 @@ pub fn become_script(seed: &str) -> String {
     format!("seed={seed}\n{BECOME}")
 }
 
-/// The command line that reads [`become_script`], and sets the guest's clock to `now`. Safe for every login shell.
+/// Root's command line that reads [`become_script`], and sets the guest's clock to `now`. Safe for every login shell.
 pub fn become_line(now: SystemTime) -> String {
-    format!("sudo -n bash -s become {}", seconds(now))
+    format!("bash -s become {}", seconds(now))
 }
 
-/// The command line that reads [`AFTER_WAKE`], and sets the guest's clock to `now`. Safe for every login shell.
+/// Root's command line that reads [`AFTER_WAKE`], and sets the guest's clock to `now`. Safe for every login shell.
 pub fn after_wake_line(now: SystemTime) -> String {
-    format!("sudo -n bash -s {}", seconds(now))
+    format!("bash -s {}", seconds(now))
 }
 
 fn seconds(now: SystemTime) -> String {
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_time_is_a_word_that_every_shell_leaves_alone() {
         let now = UNIX_EPOCH + Duration::new(1_795_715_434, 5_000);
-        assert_eq!(after_wake_line(now), "sudo -n bash -s 1795715434.000005000");
-        assert_eq!(become_line(now), "sudo -n bash -s become 1795715434.000005000");
+        assert_eq!(after_wake_line(now), "bash -s 1795715434.000005000");
+        assert_eq!(become_line(now), "bash -s become 1795715434.000005000");
     }
 }

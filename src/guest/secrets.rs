@@ -30,9 +30,9 @@ pub struct SecretStatus {
     pub ages: BTreeMap<EnvName, u64>,
 }
 
-/// The command line that takes all secrets from its input and leaves no others; as root, which mounts their place.
+/// Root's command line that takes all secrets from its input and leaves no others: root mounts their place.
 pub const fn fill_secrets_line() -> &'static str {
-    "sudo -n /usr/local/lib/machine/secrets fill"
+    "/usr/local/lib/machine/secrets fill"
 }
 
 /// The command line that removes all of them.

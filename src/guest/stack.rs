@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use super::environment::Environment;
 use super::floor::floor_step;
 use super::identity::{GitLogins, identity_step};
+use super::isolation::{check_step as isolation_check, isolation_step};
 use super::step::Step;
 use super::steps::{apt_body, certificates_step, check_step, guest_step, label, profile_steps, shell_step};
-use crate::model::{Arch, GitHost, GitIdentity, Openings, Profile, Shell};
+use crate::model::{Arch, GitHost, GitIdentity, Isolation, Openings, Profile, Shell};
 
 /// What a box holds: the profiles of a stack, or the first of them, whatever project comes to use it.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct Stack<'a> {
     pub ca_certs: &'a BTreeMap<String, String>,
     /// The guest's architecture.
     pub arch: Arch,
+    /// Whether the login user is root.
+    pub isolation: Isolation,
 }
 
 /// All that the steps of one machine depend on.
@@ -65,7 +68,8 @@ impl Stack<'_> {
     fn foundation_with(&self, openings: Option<&Openings>) -> Vec<Step> {
         let certificates = (!self.ca_certs.is_empty()).then(|| certificates_step(self.ca_certs));
         let floor = openings.map(floor_step);
-        [guest_step()].into_iter().chain(certificates).chain(floor).collect()
+        let isolation = self.isolation.is_strict().then(isolation_step);
+        [guest_step()].into_iter().chain(isolation).chain(certificates).chain(floor).collect()
     }
 
     /// The steps of each profile. Each profile's go on from the one before it, so that a box of the first few is good
@@ -81,6 +85,14 @@ impl Stack<'_> {
         steps.push(environment(self, BTreeMap::new()).step());
         steps.push(shell_step(Shell::default()));
         steps.extend(self.layers().into_iter().flat_map(|layer| layer.steps));
+        self.checked(steps)
+    }
+
+    /// With a last look at what all of them have left of the isolation.
+    fn checked(&self, mut steps: Vec<Step>) -> Vec<Step> {
+        if self.isolation.is_strict() {
+            steps.push(isolation_check(&steps));
+        }
         steps
     }
 }
@@ -103,7 +115,7 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
         steps.push(Step::chained("apt: git".into(), apt_body(&["git".into()]), Vec::new(), None));
     }
     steps.push(shell_step(wanted.shell));
-    steps
+    stack.checked(steps)
 }
 
 fn environment(stack: &Stack, own: BTreeMap<String, String>) -> Environment {
@@ -149,7 +161,7 @@ mod tests {
     const NOBODY: GitIdentity = GitIdentity { name: None, email: None, signing_key: None };
 
     fn stack<'a>(profiles: &'a [Profile], ca_certs: &'a BTreeMap<String, String>) -> Stack<'a> {
-        Stack { profiles, ca_certs, arch: Arch::Amd64 }
+        Stack { profiles, ca_certs, arch: Arch::Amd64, isolation: Isolation::Standard }
     }
 
     fn wanted(stack: Stack<'_>, needs_git: bool) -> Wanted<'_> {
@@ -249,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn a_strict_machine_is_closed_first_and_looked_at_last() {
+        let (profiles, none) = ([profile()], BTreeMap::new());
+        let strict = Stack { isolation: Isolation::Strict, ..stack(&profiles, &none) };
+        for steps in [strict.steps(), list_steps(&wanted(strict, true))] {
+            assert_eq!(names(&steps)[1], "isolation: strict");
+            assert_eq!(names(&steps).last(), Some(&"isolation: 1 check"));
+        }
+        let more = [profile(), small("last", &["jq"])];
+        let changed = Stack { profiles: &more, ..strict };
+        assert_ne!(strict.steps().last(), changed.steps().last(), "looked at again");
+        let own = list_steps(&wanted(strict, true));
+        assert_ne!(strict.steps().last(), own.last(), "in the machine as well as in its box");
+        assert_ne!(strict.foundation(), stack(&profiles, &none).foundation());
+    }
+
+    #[test]
     fn every_script_is_one_that_bash_parses() {
         let certificates = [("a".to_string(), "pem".to_string())].into();
         let profiles = [profile()];
@@ -262,7 +290,8 @@ mod tests {
             crate::process::Interrupt::default(),
             None,
         );
-        for step in list_steps(&wanted) {
+        let strict = Stack { isolation: Isolation::Strict, ..wanted.stack };
+        for step in list_steps(&Wanted { stack: strict, ..wanted }) {
             let cmd = crate::process::Cmd::new("bash").args(["-n", "-s"]).input(step.script());
             runner.run(&cmd).unwrap_or_else(|failure| panic!("{}: {failure:?}", step.name));
         }

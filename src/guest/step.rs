@@ -54,19 +54,19 @@ impl Step {
         format!("machine-step-{}", self.stamp.replace('.', "-"))
     }
 
-    /// The command line that runs [`Self::script`] from standard input, as root. Safe for every login shell.
+    /// Root's command line that runs [`Self::script`] from standard input. Safe for every login shell.
     pub fn command_line(&self) -> String {
         format!(
-            "sudo -n systemd-run --quiet --wait --pipe --collect --unit={} -p KillMode=control-group \
+            "systemd-run --quiet --wait --pipe --collect --unit={} -p KillMode=control-group \
              -p TimeoutStopSec=3 -p RuntimeMaxSec=7200 /bin/bash -s",
             self.unit()
         )
     }
 
-    /// The command line that stops every step that may still run.
+    /// Root's command line that stops every step that may still run.
     pub const fn stop_line() -> &'static str {
         // The shell must not expand the star: systemd matches it against units, and fish fails on a glob without files.
-        "sudo -n systemctl stop machine-step-\\*"
+        "systemctl stop machine-step-\\*"
     }
 
     /// The whole script: it is parsed to its end before anything runs, and leaves its stamp last.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::forwards::{Rule, rules};
+use super::user::User;
 use super::yaml;
 use crate::failure::Result;
 use crate::model::{ByteSize, Host, HostOs, PortForward};
@@ -45,6 +46,8 @@ pub struct Machine {
     pub ports: Vec<PortForward>,
     /// The private host key in OpenSSH's format. The one secret in this file (its mode is 0600).
     pub host_key: String,
+    /// The public key of root's way in, for a machine whose login user is no root.
+    pub root_key: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +59,7 @@ struct Overlay {
     memory: String,
     disk: String,
     images: [Image; 1],
+    user: User,
     ssh: Ssh,
     port_forwards: Vec<Rule>,
     firmware: Firmware,
@@ -125,6 +129,13 @@ impl Machine {
         Ok(format!("{marker}\n{STATIC}\n# This machine's own half.\n{overlay}"))
     }
 
+    fn host_key_script(&self) -> String {
+        let (shebang, body) = HOST_KEY_SCRIPT.split_once('\n').unwrap_or(("#!/bin/sh", HOST_KEY_SCRIPT));
+        let root = self.root_key.as_ref().map_or_else(String::new, |key| format!("ROOT='{key}'\n"));
+        // Keys are base64 between known words: nothing in them means anything inside single quotes.
+        format!("{shebang}\nKEY='{}'\n{root}{body}", self.host_key.trim_end())
+    }
+
     fn overlay(&self, host: &Host) -> Overlay {
         let arch = host.arch.lima();
         let kernel = self.image.kernel.clone();
@@ -142,9 +153,10 @@ impl Machine {
                 initrd: kernel.as_ref().map(|(_, initrd, _)| Location { location: initrd.clone() }),
                 kernel: kernel.map(|(location, _, cmdline)| Kernel { location, cmdline }),
             }],
+            user: User::new(self.root_key.is_none()),
             ssh: Ssh::new(self.ssh_port, false),
             port_forwards: rules(&self.ports),
-            provision: [Provision { mode: "system", script: host_key_script(&self.host_key) }],
+            provision: [Provision { mode: "system", script: self.host_key_script() }],
         }
     }
 }
@@ -160,17 +172,11 @@ pub fn uuid_of(yaml: &str) -> Option<&str> {
     (uuid.len() == 32 && uuid.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(uuid)
 }
 
-fn host_key_script(private_key: &str) -> String {
-    let (shebang, body) = HOST_KEY_SCRIPT.split_once('\n').unwrap_or(("#!/bin/sh", HOST_KEY_SCRIPT));
-    // The key is base64 between dashes: nothing in it means anything inside single quotes.
-    format!("{shebang}\nKEY='{}'\n{body}", private_key.trim_end())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::lima::{ports_in, with_ports};
-    use crate::model::Arch;
+    use crate::lima::{isolation_in, ports_in, with_ports};
+    use crate::model::{Arch, Isolation};
 
     pub(in crate::lima) fn example() -> Machine {
         Machine {
@@ -182,6 +188,7 @@ pub(super) mod tests {
             ssh_port: 20_001,
             ports: Vec::new(),
             host_key: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n".into(),
+            root_key: None,
         }
     }
 
@@ -206,6 +213,13 @@ pub(super) mod tests {
         images:
         - location: "/cache/debian: 13 #1.raw"
           arch: x86_64
+        user:
+          name: dev
+          comment: ""
+          uid: 1000
+          home: /home/dev
+          shell: /bin/bash
+          passwordlessSudo: true
         ssh:
           localPort: 20001
           loadDotSSHPubKeys: false
@@ -230,6 +244,13 @@ pub(super) mod tests {
         images:
         - location: "/cache/debian: 13 #1.raw"
           arch: aarch64
+        user:
+          name: dev
+          comment: ""
+          uid: 1000
+          home: /home/dev
+          shell: /bin/bash
+          passwordlessSudo: true
         ssh:
           localPort: 20001
           loadDotSSHPubKeys: false
@@ -319,6 +340,20 @@ pub(super) mod tests {
             assert_eq!(at(&format!("env/{proxy}")), "\"\"", "{proxy}");
         }
         assert_eq!((at("user/comment"), at("user/home")), ("\"\"".into(), "\"/home/dev\"".into()));
+    }
+
+    #[test]
+    fn a_strict_machine_has_no_sudo_and_a_way_in_for_root() {
+        let host = host(HostOs::Linux, Arch::Amd64);
+        let strict = Machine { root_key: Some("ssh-ed25519 BBBB".into()), ..example() };
+        let of = |machine: &Machine| {
+            let config = yaml::parse(&machine.render(&host).expect("YAML")).expect("a document");
+            let script = config["provision"][0]["script"].as_str().unwrap_or_default().to_string();
+            (config["user"]["passwordlessSudo"].clone(), script.contains("\nROOT='ssh-ed25519 BBBB'\n"))
+        };
+        assert_eq!((of(&example()), of(&strict)), ((true.into(), false), (false.into(), true)));
+        let yaml = strict.render(&host).expect("YAML");
+        assert_eq!(isolation_in(&yaml::parse(&yaml).expect("a document")), Isolation::Strict);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{
-    Access, Arch, Ask, ByteSize, Caps, EnvName, Idle, ImageName, KeyGrants, MaxAge, PortForward, ProfileName,
-    ProjectName, RepoUrl, Repository, Secrets,
+    Access, Arch, Ask, ByteSize, Caps, EnvName, Idle, ImageName, Isolation, KeyGrants, MaxAge, PortForward,
+    ProfileName, ProjectName, RepoUrl, Repository, Secrets,
 };
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
@@ -105,6 +105,8 @@ pub struct Project {
     pub forward_agent: bool,
     /// What of the host's side it may reach; default nothing.
     pub access: Access,
+    /// Whether its login user is root in it.
+    pub isolation: Isolation,
     /// The image, when the project names one.
     pub image: Option<Image>,
     /// What becomes of its machine when nobody uses it; nothing when `None`.

@@ -92,6 +92,7 @@ pub fn rebuild(site: &Site, name: &str) -> Result<MachineRecord> {
             (text(&kernel["location"]).into(), initrd.into(), text(&kernel["cmdline"]))
         }),
         ports: lima::ports_in(&config),
+        isolation: lima::isolation_in(&config),
         disk_bytes: text(&config["disk"]).parse().map_or(0, crate::model::ByteSize::bytes),
         answered: true,
         ..MachineRecord::blank(name)
@@ -122,6 +123,33 @@ pub(super) fn generate_host_key(site: &Site, name: &str) -> Result<()> {
     disk::remove_file(&path)?;
     site.runner.run(&generate_command(&path, name))?;
     disk::remove_file(&path.with_extension("pub"))
+}
+
+/// Makes the key by which this computer is root in a machine that is about to be created, if that is a strict one.
+pub(super) fn generate_root_key(site: &Site, record: &MachineRecord) -> Result<()> {
+    if !record.isolation.is_strict() {
+        return Ok(());
+    }
+    let path = site.layout.root_key(&record.name);
+    disk::remove_file(&path)?;
+    site.runner.run(&generate_command(&path, &record.name))
+}
+
+/// Its public half, without its comment; `None` for a machine that is not strict.
+///
+/// # Errors
+/// When it is gone: nobody can be root in that machine any more.
+pub(super) fn root_public_key(site: &Site, record: &MachineRecord) -> Result<Option<String>> {
+    if !record.isolation.is_strict() {
+        return Ok(None);
+    }
+    let (name, path) = (&record.name, site.layout.root_key(&record.name).with_extension("pub"));
+    let text = disk::read_text_if_there(&path)?.ok_or_else(|| {
+        let sentence = format!("`{}` is gone, and with it the way in for root of `{name}`", path.display());
+        Failure::operation(sentence)
+            .hint(format!("save your work, then make it anew: `machine rebuild {name}`"))
+    })?;
+    Ok(Some(text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")))
 }
 
 /// As [`generate_host_key`] runs it.

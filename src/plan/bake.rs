@@ -293,7 +293,7 @@ fn packages_command(road: &Road) -> Cmd {
 }
 
 fn seal_command(road: &Road) -> Cmd {
-    road.exec("sudo -n bash -s").input(seal_script()).own_group().time_limit(SEAL_LIMIT)
+    road.exec_root("bash -s").input(seal_script()).own_group().time_limit(SEAL_LIMIT)
 }
 
 fn boot_file_command(road: &Road, file: BootFile) -> Cmd {

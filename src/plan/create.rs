@@ -18,6 +18,7 @@ pub(super) fn create(work: &mut Work, reporter: &mut Reporter) -> Result<()> {
     work.site.reserve_port(&mut work.record)?;
     adopt::generate_host_key(work.site, &name)?;
     work.record.host_key = adopt::public_key(work.site, &name)?;
+    adopt::generate_root_key(work.site, &work.record)?;
     let held = work.held_box.as_ref();
     let box_key = held.map(|held| held.key.clone());
     let warm = held.and_then(|held| held.warm.as_ref()).and_then(|warm| warm.as_ref().ok());

@@ -56,6 +56,9 @@ pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
     if !built.image.is_empty() && built.image != goal.image_name {
         add("image", format!("{} → {}", built.image, goal.image_name), Needs::Rebuild);
     }
+    if record.isolation != goal.isolation {
+        add("isolation", format!("{} → {}", record.isolation, goal.isolation), Needs::Rebuild);
+    }
     for (what, has, wants) in sizes(record, built, goal) {
         if has != wants {
             add(what, format!("{has} → {wants}"), Needs::Restart);
@@ -160,13 +163,14 @@ fn changed_ports(has: &[PortForward], wants: &[PortForward]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::guest::{SecretValues, Stack};
-    use crate::model::{Arch, ImageSource, Profile, Setup};
+    use crate::model::{Arch, ImageSource, Isolation, Profile, Setup};
     use crate::plan::BoxUse;
 
     fn layers(packages: &[&str]) -> Vec<Layer> {
         let apt = packages.iter().map(ToString::to_string).collect();
         let profiles = [Profile { name: "python".parse().ok(), apt, ..Profile::default() }];
-        Stack { profiles: &profiles, ca_certs: &BTreeMap::new(), arch: Arch::Amd64 }.layers()
+        let isolation = Isolation::Standard;
+        Stack { profiles: &profiles, ca_certs: &BTreeMap::new(), arch: Arch::Amd64, isolation }.layers()
     }
 
     fn goal(packages: &[&str]) -> Goal {
@@ -196,6 +200,7 @@ mod tests {
             ports: Vec::new(),
             forward_agent: false,
             access: "closed".into(),
+            isolation: Isolation::Standard,
             openings: crate::model::Openings::default(),
             addresses: BTreeMap::new(),
             signing_key: None,
@@ -243,6 +248,7 @@ mod tests {
             memory: ByteSize::from_gib(6),
             disk: ByteSize::from_gib(60),
             image_name: "ubuntu-24.04".into(),
+            isolation: Isolation::Strict,
             env: [("A".to_string(), "1".to_string())].into(),
             access: "host_access, gitlab.corp:22".into(),
             ports: vec!["8080:80".parse().expect("a port")],
@@ -250,6 +256,7 @@ mod tests {
         };
         let expected = [
             "image: debian-13 → ubuntu-24.04: rebuild",
+            "isolation: standard → strict: rebuild",
             "cpus: 2 → 4: restart",
             "memory: 4 GiB → 6 GiB: restart",
             "disk: 40 GiB → 60 GiB: restart",

@@ -74,6 +74,7 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     let known = !matches!(observed.presence, Presence::Absent | Presence::HalfMade);
     if known {
         work.goal.refuse_box_options()?;
+        work.goal.refuse_other_isolation(work.record.isolation)?;
     }
     if observed.presence != Presence::Running {
         // Before anything takes time.
@@ -148,22 +149,21 @@ impl Work<'_> {
         self.record.folder = self.goal.folder();
     }
 
-    fn machine(&self, host_key: String, disk: ByteSize) -> Machine {
-        Machine {
-            uuid: self.record.uuid.clone(),
+    /// Its lima.yaml, with a disk of this size.
+    pub(super) fn render(&self, disk: ByteSize) -> Result<String> {
+        let (site, record) = (self.site, &self.record);
+        let machine = Machine {
+            uuid: record.uuid.clone(),
             cpus: self.goal.cpus,
             memory: self.goal.memory,
             disk,
-            image: LocalImage { location: self.record.image.clone(), kernel: self.record.kernel.clone() },
-            ssh_port: self.record.port,
+            image: LocalImage { location: record.image.clone(), kernel: record.kernel.clone() },
+            ssh_port: record.port,
             ports: self.goal.ports.clone(),
-            host_key,
-        }
-    }
-
-    /// Its lima.yaml, with a disk of this size.
-    pub(super) fn render(&self, disk: ByteSize) -> Result<String> {
-        self.machine(adopt::read_host_key(self.site, self.name())?, disk).render(self.site.host)
+            host_key: adopt::read_host_key(site, self.name())?,
+            root_key: adopt::root_public_key(site, record)?,
+        };
+        machine.render(site.host)
     }
 
     pub(super) fn yaml_is_current(&self, presence: Presence) -> Result<bool> {
@@ -224,11 +224,10 @@ impl Work<'_> {
     fn fetch_image(&mut self, reporter: &mut Reporter) -> Result<()> {
         let phase = reporter.phase("image");
         let site = self.site;
-        let cache = site.layout.images();
         let show = |text: &str| phase.now(text);
         let image = crate::lima::image::fetch(
             &self.goal.image,
-            &cache,
+            &site.layout.images(),
             site.host,
             &site.proxies,
             site.runner,

@@ -12,7 +12,8 @@ use crate::boxes::Level;
 use crate::failure::{Failure, Result};
 use crate::guest::{Layer, SecretValues, Step};
 use crate::model::{
-    ByteSize, GitHost, Idle, ImageSource, Openings, PortForward, ProjectName, Repo, Repository, Setup,
+    ByteSize, GitHost, Idle, ImageSource, Isolation, Openings, PortForward, ProjectName, Repo, Repository,
+    Setup,
 };
 
 /// How far the cache of boxes is used for a new machine.
@@ -78,6 +79,8 @@ pub struct Goal {
     pub ports: Vec<PortForward>,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
+    /// Whether the login user is root.
+    pub isolation: Isolation,
     /// What of the host's side it may reach, as the configuration says it.
     pub access: String,
     /// The same in addresses.
@@ -112,6 +115,22 @@ impl Goal {
         };
         let sentence = format!("`{option}` is for a machine that is to be made, and `{name}` is there");
         Err(Failure::usage(sentence).hint(format!("make it anew: `machine rebuild {name} {option}`")))
+    }
+
+    /// A machine is strict from its first boot on, or it is not: where the login user was root, nothing is proven by
+    /// taking that away.
+    ///
+    /// # Errors
+    /// When `present`, that of a machine that is there, is another one. Nothing has been done then.
+    pub(super) fn refuse_other_isolation(&self, present: Isolation) -> Result<()> {
+        if present == self.isolation {
+            return Ok(());
+        }
+        let (name, wanted) = (&self.name, self.isolation);
+        let sentence = format!(
+            "`{name}` was made with `isolation = \"{present}\"`, and is to have \"{wanted}\", which only a fresh machine has"
+        );
+        Err(Failure::operation(sentence).hint(format!("make it anew: `machine rebuild {name}`")))
     }
 
     /// A digest of everything that `up` would bring about.

@@ -122,6 +122,7 @@ fn blank(goal: &Goal) -> MachineRecord {
     let mut record = MachineRecord {
         uuid: random_hex(),
         disk_bytes: goal.disk.bytes(),
+        isolation: goal.isolation,
         forward_agent: goal.forward_agent,
         folder: goal.folder(),
         git_hosts: goal.git_hosts.clone(),

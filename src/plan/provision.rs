@@ -15,6 +15,8 @@ use crate::ui::Phase;
 
 /// The longest a step may take: a large download over a slow line.
 const STEP_LIMIT: Duration = Duration::from_secs(2 * 3600);
+/// How long stopping what an earlier run left may take: a busy guest is slow to open a connection for it.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// How many of a failed step's last lines are shown.
 const TAIL_LINES: usize = 20;
 /// The most a step's log may take on the host's disk.
@@ -36,7 +38,7 @@ pub(super) fn provision(work: &Work, seen: &Observation, reporter: &mut Reporter
     }
     let road = work.road();
     // A step that an earlier, interrupted run left behind must not meet its own second copy.
-    let stop = road.exec(Step::stop_line()).time_limit(Duration::from_secs(30));
+    let stop = road.exec_root(Step::stop_line()).time_limit(STOP_LIMIT);
     work.site.runner.run(&stop)?;
     for (index, step) in missing.iter().enumerate() {
         phase.now(&format!("{}/{} {}", index + 1, missing.len(), step.name));
@@ -54,7 +56,7 @@ pub(super) fn provision(work: &Work, seen: &Observation, reporter: &mut Reporter
 
 /// The command of one step.
 pub(super) fn step_command(work_road: &crate::ssh::Road, step: &Step) -> Cmd {
-    work_road.exec(&step.command_line()).input(step.script()).own_group().time_limit(STEP_LIMIT)
+    work_road.exec_root(&step.command_line()).input(step.script()).own_group().time_limit(STEP_LIMIT)
 }
 
 fn run_step(work: &Work, step: &Step, phase: &Phase) -> Result<()> {
@@ -81,7 +83,7 @@ fn run_step(work: &Work, step: &Step, phase: &Phase) -> Result<()> {
     });
     outcome.map_err(|failure| {
         // The connection is gone, the unit is not.
-        work.site.runner.clean_up(&road.exec(Step::stop_line()).time_limit(Duration::from_millis(1200)));
+        work.site.runner.clean_up(&road.exec_root(Step::stop_line()).time_limit(Duration::from_millis(1200)));
         describe(failure, step, &tail, &path, &work.goal.again)
     })
 }

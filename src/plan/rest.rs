@@ -20,8 +20,9 @@ impl Site<'_> {
     /// Writes a running machine's memory to the disk and stops it; the image's size in bytes.
     ///
     /// # Errors
-    /// When the guest or QEMU cannot: it goes on running then.
+    /// When it may not sleep, or the guest or QEMU cannot: it goes on running then.
     pub fn sleep(&self, record: &MachineRecord, instance: &Instance) -> Result<u64> {
+        self.driver().check_sleep(&record.name, record.isolation)?;
         let road = self.road(record);
         road.prepare()?;
         if let Attempt::NotYet(words) = road.open(self.runner)? {
@@ -30,7 +31,8 @@ impl Site<'_> {
                 failure.because(format!("`{}` does not answer, so it cannot fall asleep", record.name))
             );
         }
-        let prepared = road.read(self.runner, BEFORE_SLEEP_LINE, BEFORE_SLEEP, SYNC);
+        let prepare = road.exec_root(BEFORE_SLEEP_LINE).input(BEFORE_SLEEP).time_limit(SYNC);
+        let prepared = self.runner.read(&prepare);
         prepared.because(|| format!("the guest of `{}` could not prepare for sleep", record.name))?;
         road.close(self.runner);
         self.driver().suspend(instance, record, is_ready(record, instance))
@@ -42,7 +44,7 @@ impl Site<'_> {
         let image = Image::of(&self.layout.instance(&record.name));
         [
             road.open_command().to_string(),
-            road.exec(BEFORE_SLEEP_LINE).to_string(),
+            road.exec_root(BEFORE_SLEEP_LINE).to_string(),
             format!(
                 "# QEMU writes its memory into `{}`, packed and encrypted, and ends",
                 image.memory().display()
@@ -88,7 +90,7 @@ impl Site<'_> {
     /// Tells a guest that stood still what has changed outside.
     pub(super) fn tell_time(&self, record: &MachineRecord, road: &Road) {
         let line = after_wake_line(SystemTime::now());
-        if let Err(failure) = road.read(self.runner, &line, AFTER_WAKE, WAKE) {
+        if let Err(failure) = self.runner.read(&road.exec_root(&line).input(AFTER_WAKE).time_limit(WAKE)) {
             (self.say)(&format!("the clock of `{}` could not be set: {:#}", record.name, failure.error));
         }
     }

@@ -94,7 +94,7 @@ impl Site<'_> {
             }
             let record = records.iter().find(|record| record.name == instance.name);
             let idle = record
-                .filter(|record| !record.keep_awake)
+                .filter(|record| !record.keep_awake && !record.isolation.is_strict())
                 .map(|record| now().saturating_sub(last_active(self.layout, record)));
             let in_use = busy
                 || !open_sessions(self.layout, &instance.name).is_empty()
@@ -113,7 +113,6 @@ impl Site<'_> {
         let name = &occupant.name;
         let no_room = |failure: Failure| failure.because(format!("there is no room for `{for_whom}`"));
         let waiting = Waiting { no_wait: true, say: self.say, interrupt: self.runner.interrupt() };
-        self.driver().check_sleep().map_err(no_room)?;
         let _lock = ProjectLock::exclusive(self.layout, name, "sleep", &waiting).map_err(no_room)?;
         let found = self.driver().find(name)?.filter(|instance| instance.status == Status::Running);
         let (Some(instance), Some(record)) = (found, MachineRecord::load(self.layout, name)?) else {

@@ -42,7 +42,7 @@ pub(super) fn fill_command(road: &Road, values: &SecretValues) -> Result<Cmd> {
     let frame = values.frame().ok_or_else(|| {
         Failure::usage("all secrets of a project together may have 1 MiB, and these have more")
     })?;
-    Ok(road.exec(fill_secrets_line()).secret_input(frame).time_limit(LIMIT))
+    Ok(road.exec_root(fill_secrets_line()).secret_input(frame).time_limit(LIMIT))
 }
 
 /// Fills a guest that answers: what is not among `values` is removed.

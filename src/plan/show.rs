@@ -35,6 +35,9 @@ pub fn show_rebuild(site: &Site, goal: Goal) -> Result<String> {
 
 fn lines(site: &Site, goal: Goal, confirm: &Confirm) -> Result<Vec<String>> {
     let (work, observed) = observe(site, goal, confirm)?;
+    if !matches!(observed.presence, Presence::Absent | Presence::HalfMade) {
+        work.goal.refuse_other_isolation(work.record.isolation)?;
+    }
     plan_lines(&work, observed)
 }
 
@@ -97,11 +100,11 @@ fn commands(work: &Work, step: Step) -> Result<Vec<String>> {
         }
         Step::Box => box_commands(site, goal)?,
         Step::Create => {
-            let key = site.layout.machine(name).join("host_key");
-            vec![
-                adopt::generate_command(&key, name).to_string(),
-                driver.limactl.create(name, &file).to_string(),
-            ]
+            let host_key = site.layout.machine(name).join("host_key");
+            let root_key = goal.isolation.is_strict().then(|| site.layout.root_key(name));
+            let keys = std::iter::once(host_key).chain(root_key);
+            let made = keys.map(|key| adopt::generate_command(&key, name).to_string());
+            made.chain([driver.limactl.create(name, &file).to_string()]).collect()
         }
         Step::Repair => vec![driver.limactl.stop_forcibly(name).to_string()],
         Step::Resize => vec![format!("# rewrite `{}`", driver.yaml_path(name).display())],

@@ -92,6 +92,7 @@ impl Site<'_> {
             alias: format!("machine-{}", record.name),
             host_key: record.host_key.clone(),
             identity: self.layout.lima_key(),
+            root_identity: record.isolation.is_strict().then(|| self.layout.root_key(&record.name)),
             folder: self.layout.sockets(record.id()),
         }
     }

@@ -38,7 +38,7 @@ pub(super) struct WarmBox {
 impl WarmBox {
     /// That of a box, for a machine of this goal; or why it has none for it. `None` where nobody wants one.
     pub fn of(site: &Site, goal: &Goal, cached: &CachedBox) -> Option<std::result::Result<Self, String>> {
-        if !site.warm_boxes || goal.bakes.is_some() {
+        if !may_be_warm(site, goal) {
             return None;
         }
         let found = cached.warm().ok_or_else(|| "the box has no warm half".to_string());
@@ -50,6 +50,11 @@ impl WarmBox {
     pub fn disk(&self) -> ByteSize {
         ByteSize::from_bytes(self.warm.disk_bytes)
     }
+}
+
+/// What is in the memory of a strict machine goes to no disk.
+fn may_be_warm(site: &Site, goal: &Goal) -> bool {
+    site.warm_boxes && goal.bakes.is_none() && !goal.isolation.is_strict()
 }
 
 fn check(site: &Site, warm: &Warm, goal: &Goal) -> std::result::Result<(), String> {
@@ -65,7 +70,7 @@ fn check(site: &Site, warm: &Warm, goal: &Goal) -> std::result::Result<(), Strin
 
 /// The box of a level that has no warm half for machines of this goal, but could.
 pub(super) fn cold_box(site: &Site, goal: &Goal, level: &Level) -> Result<Option<CachedBox>> {
-    if !site.warm_boxes || goal.bakes.is_some() {
+    if !may_be_warm(site, goal) {
         return Ok(None);
     }
     let Found::Whole(cached) = Store::new(site.layout).find(&level.key)? else { return Ok(None) };
@@ -128,6 +133,7 @@ fn make(site: &Site, goal: &Goal, level: &Level, cached: &CachedBox) -> Result<(
         ssh_port: record.port,
         ports: Vec::new(),
         host_key: adopt::read_host_key(site, name)?,
+        root_key: None,
     };
     let yaml = machine.render(site.host)?;
     site.keep_rendered(name, &yaml)?;
@@ -136,7 +142,7 @@ fn make(site: &Site, goal: &Goal, level: &Level, cached: &CachedBox) -> Result<(
     let config = driver.find(name)?.ok_or_else(gone)?.config;
     site.start(&mut record, &config)?;
     let road = site.road(&record);
-    road.read(site.runner, BEFORE_WARM_LINE, BEFORE_WARM, REST)?;
+    site.runner.read(&road.exec_root(BEFORE_WARM_LINE).input(BEFORE_WARM).time_limit(REST))?;
     road.close(site.runner);
     let instance = driver.find(name)?.ok_or_else(gone)?;
     let memory = driver.freeze(&instance, &cached.warm_memory())?;
@@ -215,7 +221,7 @@ fn become_own(site: &Site, road: &Road, host_key: &str) -> Result<()> {
     loop {
         site.runner.check_interrupt()?;
         let line = become_line(SystemTime::now());
-        let cmd = road.exec(&line).input(become_script(&seed)).time_limit(BECOME);
+        let cmd = road.exec_root(&line).input(become_script(&seed)).time_limit(BECOME);
         let finished = site.runner.read_any_status(&cmd)?;
         if finished.status.success() {
             return Ok(());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::layout::Layout;
-use crate::model::{GitHost, Idle, Openings, PortForward};
+use crate::model::{GitHost, Idle, Isolation, Openings, PortForward};
 
 /// The version of the file's meaning; a newer one is refused.
 pub(super) const SCHEMA: u32 = 2;
@@ -43,6 +43,9 @@ pub struct MachineRecord {
     pub kernel: Option<(PathBuf, PathBuf, String)>,
     /// The disk's size in bytes; it grows, never shrinks.
     pub disk_bytes: u64,
+    /// Whether its login user is root in it; decided when it is made.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
     /// The folder, below the home folder, that sessions open in.
@@ -179,6 +182,7 @@ impl MachineRecord {
             image: PathBuf::new(),
             kernel: None,
             disk_bytes: 0,
+            isolation: Isolation::Standard,
             forward_agent: false,
             folder: String::new(),
             git_hosts: Vec::new(),

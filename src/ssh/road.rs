@@ -16,6 +16,9 @@ use crate::process::{Cmd, Finished, Runner};
 /// The name the configuration file gives the one host in it.
 pub(super) const HOST: &str = "guest";
 
+/// Root's first command makes itself the master of those that follow, for a minute after the last one.
+const ROOT_MODE: &str = "auto\n  ControlPersist 60";
+
 /// How to reach one machine.
 #[derive(Clone, Debug)]
 pub struct Road {
@@ -27,6 +30,8 @@ pub struct Road {
     pub host_key: String,
     /// Lima's private key for the login user.
     pub identity: PathBuf,
+    /// The private key of its root, where the login user may not become that; it is nobody's but this machine's.
+    pub root_identity: Option<PathBuf>,
     /// The machine's folder of sockets.
     pub folder: PathBuf,
 }
@@ -60,12 +65,28 @@ impl Road {
         self.folder.join("config")
     }
 
+    /// The socket of root's own connection, where it has one.
+    fn root_master(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// As [`Self::config`], for root's own way in.
+    fn root_config(&self) -> PathBuf {
+        self.folder.join("root-config")
+    }
+
     /// Writes the configuration and the pinned key, and makes sure the agent's path exists: ssh complains otherwise.
     pub fn prepare(&self) -> Result<()> {
         disk::ensure_private_folder(&self.folder)?;
         let pinned = format!("{} {}\n", self.alias, self.host_key);
         write_if_changed(&self.known_hosts(), &pinned)?;
-        write_if_changed(&self.config(), &self.render_config())?;
+        write_if_changed(&self.config(), &self.render_config("dev", &self.identity, &self.master(), "no"))?;
+        if let Some(identity) = &self.root_identity {
+            write_if_changed(
+                &self.root_config(),
+                &self.render_config("root", identity, &self.root_master(), ROOT_MODE),
+            )?;
+        }
         if !self.agent().exists() {
             // A socket that nobody listens to: connecting is refused, which is what an ended session means.
             let made = UnixListener::bind(self.agent()).and_then(|_| disk::set_private(&self.agent()));
@@ -74,26 +95,27 @@ impl Road {
         Ok(())
     }
 
-    fn render_config(&self) -> String {
+    /// `mode` says whether a command makes itself the master where none is up.
+    fn render_config(&self, user: &str, identity: &Path, master: &Path, mode: &str) -> String {
         let path = |path: &Path| quote_path(path);
         let lines = [
             format!("Host {HOST}"),
             "HostName 127.0.0.1".into(),
             format!("Port {}", self.port),
-            "User dev".into(),
+            format!("User {user}"),
             format!("HostKeyAlias {}", self.alias),
             format!("UserKnownHostsFile {}", path(&self.known_hosts())),
             "GlobalKnownHostsFile /dev/null".into(),
             "StrictHostKeyChecking yes".into(),
             "UpdateHostKeys no".into(),
             "HostKeyAlgorithms ssh-ed25519".into(),
-            format!("IdentityFile {}", path(&self.identity)),
+            format!("IdentityFile {}", path(identity)),
             "IdentitiesOnly yes".into(),
             "IdentityAgent none".into(),
             "BatchMode yes".into(),
             "PreferredAuthentications publickey".into(),
-            format!("ControlPath {}", path(&self.master())),
-            "ControlMaster no".into(),
+            format!("ControlPath {}", path(master)),
+            format!("ControlMaster {mode}"),
             // The master lends this path; a session borrows it only where its command line says so.
             "ForwardX11 no".into(),
             "ConnectTimeout 15".into(),
@@ -146,7 +168,7 @@ impl Road {
 
     /// Closes the masters, and with them every session and port they hold.
     pub fn close(&self, runner: &Runner) {
-        for master in [self.master(), self.holder()] {
+        for master in [self.master(), self.holder(), self.root_master()] {
             if UnixStream::connect(&master).is_ok() {
                 let cmd = self.control(&master).args(["-O", "exit", HOST]);
                 // It may end between the look and the call.
@@ -159,6 +181,14 @@ impl Road {
     pub fn exec(&self, line: &str) -> Cmd {
         let options = ["-T", "-o", "ControlMaster=no", HOST, "--"];
         Cmd::new("ssh").arg("-F").arg(self.config()).args(options).arg(line)
+    }
+
+    /// A command of root's, without a terminal and without the agent. `line` must be safe for any shell.
+    pub fn exec_root(&self, line: &str) -> Cmd {
+        match self.root_identity {
+            None => self.exec(&format!("sudo -n {line}")),
+            Some(_) => Cmd::new("ssh").arg("-F").arg(self.root_config()).args(["-T", HOST, "--"]).arg(line),
+        }
     }
 
     /// A session for the user: on a terminal where asked, with the agent where lent.
@@ -234,13 +264,15 @@ mod tests {
             alias: "machine-blog".into(),
             host_key: "ssh-ed25519 AAAA".into(),
             identity: "/d/lima/_config/user".into(),
+            root_identity: None,
             folder: folder.to_owned(),
         }
     }
 
     #[test]
     fn nothing_trusts_on_first_use() {
-        let text = road(Path::new("/a b/100%")).render_config();
+        let road = road(Path::new("/a b/100%"));
+        let text = road.render_config("dev", &road.identity, &road.master(), "no");
         assert!(text.contains("\n  StrictHostKeyChecking yes\n"));
         assert!(text.contains("\n  UserKnownHostsFile \"/a b/100%%/known_hosts\"\n"));
         assert!(!text.contains("StrictHostKeyChecking no") && !text.contains("accept-new"));
@@ -249,11 +281,27 @@ mod tests {
     #[test]
     fn only_the_master_and_lent_sessions_name_the_agent() {
         let road = road(Path::new("/s"));
-        assert!(!road.render_config().contains("ForwardAgent"));
+        assert!(!road.render_config("dev", &road.identity, &road.master(), "no").contains("ForwardAgent"));
         assert!(road.open_command().to_string().contains("ForwardAgent"));
         assert!(road.session("x", true, true).to_string().contains("ForwardAgent"));
         assert!(!road.session("x", true, false).to_string().contains("ForwardAgent"));
         assert!(!road.exec("x").to_string().contains("ForwardAgent"));
+    }
+
+    #[test]
+    fn root_has_a_key_and_a_connection_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let usual = road(&folder.path().join("s"));
+        assert!(usual.exec_root("true").to_string().ends_with("guest -- 'sudo -n true'"));
+        let strict = Road { root_identity: Some("/s/blog/root_key".into()), ..usual };
+        strict.prepare().expect("prepared");
+        let text = std::fs::read_to_string(strict.root_config()).expect("written");
+        for line in ["User root", "IdentityFile \"/s/blog/root_key\"", "ControlMaster auto"] {
+            assert!(text.contains(&format!("\n  {line}\n")), "{line}");
+        }
+        assert!(text.contains(&strict.root_master().display().to_string()) && !text.contains("/mux"));
+        assert!(!strict.exec_root("true").to_string().contains("sudo"));
+        assert!(!std::fs::read_to_string(strict.config()).expect("written").contains("root"));
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Look<'_> {
                 name: record.name.clone(),
                 file: record.config_file.clone(),
                 forward_agent: record.forward_agent,
+                isolation: record.isolation,
                 openings: self.openings(),
             },
             os: self.site.host.os,

@@ -15,7 +15,8 @@ use crate::guest::{GitLogins, Stack, Step, Wanted, export, list_steps};
 use crate::lima::image::built_in;
 use crate::lima::{Export, PublicImage};
 use crate::model::{
-    Arch, Computer, GitHost, GitIdentity, Image, ImageName, ImageSource, Profile, Project, Transport,
+    Arch, Computer, GitHost, GitIdentity, Image, ImageName, ImageSource, Isolation, Profile, Project,
+    Transport,
 };
 
 const ARCHITECTURES: [Arch; 2] = [Arch::Amd64, Arch::Arm64];
@@ -52,6 +53,11 @@ pub fn build_export(
         ))
     })?;
     images.notes.iter().for_each(|text| note(text));
+    if project.isolation.is_strict() {
+        note(
+            "`isolation = \"strict\"` takes a way in for root that only `machine` has: in the file, the login user has sudo",
+        );
+    }
     let git_hosts = remote::git_hosts(context, &project.repos)?;
     let steps: Vec<(Arch, Vec<Step>)> = images
         .public
@@ -79,7 +85,8 @@ pub fn build_export(
 fn steps(project: &Project, profiles: &[Profile], git_hosts: &[GitHost], arch: Arch) -> Vec<Step> {
     let ca_certs = BTreeMap::new();
     list_steps(&Wanted {
-        stack: Stack { profiles, ca_certs: &ca_certs, arch },
+        // Root's way in is this computer's own.
+        stack: Stack { profiles, ca_certs: &ca_certs, arch, isolation: Isolation::Standard },
         env: project.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         shell: project.shell,
         identity: &GitIdentity::default(),

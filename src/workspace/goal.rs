@@ -47,7 +47,8 @@ pub fn build_goal(
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
     let identity = git::identity(context, &workspace.computer.git)?;
     let ca_certs = &workspace.computer.ca_certs;
-    let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch };
+    let isolation = project.isolation;
+    let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch, isolation };
     let openings = doors::open(&project.access, &addresses);
     let steps = steps(project, stack, &identity, &git_hosts, &openings);
     let source = image_source(&image, &workspace.computer, context.host.arch)?;
@@ -78,6 +79,7 @@ pub fn build_goal(
         setup: project.setup.clone(),
         ports: project.ports.clone(),
         forward_agent: project.forward_agent,
+        isolation,
         access: project.access.to_string(),
         openings,
         addresses,

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
 use crate::lima::{Image, Instance, Status, resident_bytes, start_problem};
-use crate::model::{ByteSize, PortForward, Project, ProjectName};
+use crate::model::{ByteSize, Isolation, PortForward, Project, ProjectName};
 use crate::plan::Site;
 use crate::record::{
     HostAgent, Journal, MachineRecord, OpenSession, held_until, last_active, last_used, open_sessions,
@@ -50,6 +50,8 @@ pub struct Overview {
     pub ports: Vec<PortForward>,
     /// Whether a projects.toml has it.
     pub configured: bool,
+    /// Whether its login user is root in it.
+    pub isolation: Isolation,
     /// What its user should know.
     pub note: Option<String>,
 }
@@ -144,6 +146,10 @@ impl<'a> Seen<'a> {
             keys_held_until: held_until(layout, name),
             ports: ports(project, record),
             configured,
+            isolation: record
+                .map(|record| record.isolation)
+                .or_else(|| project.map(|project| project.isolation))
+                .unwrap_or_default(),
             note: self.note(name, instance, project, record, configured),
         }
     }
@@ -261,6 +267,7 @@ impl Overview {
             "sessions": self.sessions.len(),
             "keys_held_until": self.keys_held_until,
             "ports": self.ports.iter().map(|port| json!({"host": port.host, "guest": port.guest})).collect::<Vec<_>>(),
+            "isolation": self.isolation,
             "configured": self.configured,
             "note": self.note,
         })

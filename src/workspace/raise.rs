@@ -79,7 +79,9 @@ fn advise_rest(context: &Context, site: &Site, project: &Project, outcome: Outco
     let name = &project.name;
     match project.idle {
         Some(Idle { action: IdleAction::Sleep, .. }) if !project.keep_awake => {
-            if let Err(Failure { error, hints, .. }) = site.driver().check_sleep() {
+            if let Err(Failure { error, hints, .. }) =
+                site.driver().check_sleep(name.as_str(), project.isolation)
+            {
                 ui::warn(&format!(
                     "`{name}` will not sleep when it is idle: {error:#}; {}",
                     hints.join("; ")
@@ -89,7 +91,8 @@ fn advise_rest(context: &Context, site: &Site, project: &Project, outcome: Outco
         None if !project.keep_awake && outcome != Outcome::WasReady => {
             let left = memory_left_percent(context.host.os, &context.runner);
             let Some(left) = left.filter(|percent| *percent < SHORT_PERCENT) else { return };
-            let action = if context.host.can_sleep() { IdleAction::Sleep } else { IdleAction::Down };
+            let may_sleep = context.host.can_sleep() && !project.isolation.is_strict();
+            let action = if may_sleep { IdleAction::Sleep } else { IdleAction::Down };
             context.ui.say(&format!(
                 "{left} % of this computer's memory is left. Idle machines give theirs back: \
                  `idle = {{ after = \"30m\", action = \"{action}\" }}` below `[{name}]` in your own projects.toml"

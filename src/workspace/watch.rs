@@ -150,7 +150,6 @@ impl Watcher<'_> {
         let Some(instance) = found else { return Ok(false) };
         match idle.action {
             IdleAction::Sleep => {
-                site.driver().check_sleep()?;
                 let bytes = ByteSize::from_bytes(site.sleep(&record, &instance)?).approximate();
                 (site.say)(&format!("`{}` fell asleep, {reason}; {bytes} on the disk", self.name));
             }

@@ -42,6 +42,13 @@ set -u
   # shellcheck disable=SC2086 # One word a target.
   perl -e "$reach" "$user_word" control,127.0.0.1,22,0 "DNS,$dns" $targets 2>/dev/null
 
+  # What would make the login user as good as root.
+  ! sudo -n true 2>/dev/null || echo 'way sudo'
+  [ ! -w /run/docker.sock ] || echo 'way the socket of Docker'
+  [ ! -w /etc/machine/floor.nft ] || echo "way the floor's file"
+  [ ! -r /etc/machine/ssh_host_ed25519_key ] || echo "way sshd's key"
+  ! nft list table inet machine_floor >/dev/null 2>&1 || echo "way the floor's rules"
+
   # Rules inside the guest count for its own network only; whoever is root can leave that for another one on the same wire.
   if sudo -n true 2>/dev/null; then
     echo root

@@ -140,7 +140,7 @@ stop_services() {
 
 # What is this machine's own, or the network's and the time's in which it was made.
 remove_identity() {
-  rm -f /etc/ssh/ssh_host_* /etc/machine/ssh_host_* /var/lib/dbus/machine-id /etc/machine/disk-sectors
+  rm -f /etc/ssh/ssh_host_* /etc/machine/{ssh_host_*,root_keys} /var/lib/dbus/machine-id /etc/machine/disk-sectors
   : >/etc/machine-id
   rm -rf /root/.ssh/authorized_keys /home/dev/.ssh/authorized_keys /home/*/.ssh/known_hosts* /root/.ssh/known_hosts*
   rm -f /home/dev/.ssh/agent.sock

@@ -37,6 +37,7 @@ fn a_line_says_what_was_seen_and_the_rest_is_not_probed() {
     · lima-data          not probed: the disk that Lima hands to the guest could not be read
     · identity           crosses, as stated: the guest is called `lima-hello`, its user `dev`: the project's name, nothing of yours
     ✓ environment        closed: nothing of this computer's environment or proxies is in the guest's
+    ✓ guest-root         closed: the login user was not root in the guest
     · agent-in-a-session not probed: this computer has no ssh-agent to be lent
     · agent-at-rest      not probed: this computer has no ssh-agent that could answer
     · lima-connection    not probed: Lima has no connection of its own open

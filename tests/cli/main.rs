@@ -62,6 +62,7 @@ mod sleep_faults;
 mod sleeper;
 mod ssh_config;
 mod status;
+mod strict;
 mod terminal;
 mod trust;
 mod up_again;

@@ -26,7 +26,7 @@ use crate::lima::launcher::{self, shape_of};
 use crate::lima::list::Instance;
 use crate::lima::starting::end_start;
 use crate::lima::stopping::belongs_to;
-use crate::model::HostOs;
+use crate::model::{HostOs, Isolation};
 use crate::process::arguments_in_proc;
 use crate::record::MachineRecord;
 
@@ -49,8 +49,14 @@ pub(super) struct Qemu {
 }
 
 impl Driver<'_> {
-    /// Refuses where sleeping is impossible, before anything is done for it.
-    pub fn check_sleep(&self) -> Result<()> {
+    /// Refuses where sleeping is impossible, or not wanted, before anything is done for it.
+    pub fn check_sleep(&self, name: &str, isolation: Isolation) -> Result<()> {
+        if isolation.is_strict() {
+            return Err(Failure::operation(format!(
+                "`{name}` does not sleep: it has `isolation = \"strict\"`, and what is in its memory goes to no disk"
+            ))
+            .hint(format!("`machine down {name}` gives the memory back as well; the next start is a cold one")));
+        }
         if self.host.os != HostOs::Linux {
             return Err(Failure::operation(
                 "sleeping needs QEMU, which runs machines on Linux only: `vz` has no such thing",
