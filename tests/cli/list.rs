@@ -96,6 +96,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "sessions": 0,
         "keys_held_until": null,
         "ports": [],
+        "isolation": "standard",
         "configured": true,
         "note": null
       },
@@ -113,6 +114,7 @@ fn json_has_everything_in_bytes_and_seconds() {
         "sessions": 0,
         "keys_held_until": null,
         "ports": [],
+        "isolation": "standard",
         "configured": true,
         "note": null
       }
