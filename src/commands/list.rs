@@ -27,7 +27,7 @@ Columns:
 --json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
 runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
 (seconds since 1970), idle_seconds (null unless it runs without a session; as IDLE), sessions, keys_held_until
-(seconds since 1970, null unless they are), ports, configured, note")]
+(seconds since 1970, null unless they are), ports, isolation, configured, note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
     #[arg(long)]
