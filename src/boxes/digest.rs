@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Context, Result};
+use crate::model::hex;
 
 /// How much is hashed, or left out, at a time.
 pub(super) const BLOCK: u64 = 64 * 1024;
@@ -38,7 +39,7 @@ fn digest_blocks(path: &Path) -> std::io::Result<String> {
         }
         offset = next_data(&file, offset + BLOCK, length)?;
     }
-    Ok(hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
+    Ok(hex(&hasher.finalize()))
 }
 
 /// The beginning of the first block at or behind `offset` that may hold data.

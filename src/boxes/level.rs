@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::guest::{Stack, Step, seal_script};
-use crate::model::{Arch, ByteSize, MaxAge, ProjectName};
+use crate::model::{Arch, ByteSize, MaxAge, ProjectName, hex};
 
 /// Part of every key: raised when a box of the same steps is made differently.
 const CONTRACT: &str = "machine box 1";
@@ -91,7 +91,7 @@ fn key<'a>(foundation: &Foundation, steps: impl Iterator<Item = &'a Step>) -> St
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.finalize().iter().take(16).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&hasher.finalize()[..16])
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::store::{CachedBox, Store};
 use crate::disk::{self, file_allocated_bytes};
 use crate::failure::{Context, Failure, Result};
 use crate::lima::Memory;
+use crate::model::hex;
 use crate::process::Interrupt;
 
 /// The version of the file's meaning.
@@ -160,7 +161,7 @@ fn write_blocks(before: &Path, now: &Path, to: &Path, interrupt: &Interrupt) -> 
         }
         offset = next(offset + BLOCK)?;
     }
-    Ok(Blocks { length, numbers, digest: to_hex(hasher) })
+    Ok(Blocks { length, numbers, digest: hex(&hasher.finalize()) })
 }
 
 fn apply_blocks(blocks: &Blocks, from: &Path, disk: &Path) -> io::Result<()> {
@@ -172,7 +173,7 @@ fn apply_blocks(blocks: &Blocks, from: &Path, disk: &Path) -> io::Result<()> {
         from.read_exact(&mut block)?;
         hasher.update(&block);
     }
-    if from.read(&mut block)? != 0 || to_hex(hasher) != blocks.digest {
+    if from.read(&mut block)? != 0 || hex(&hasher.finalize()) != blocks.digest {
         return Err(damaged());
     }
     for (index, number) in (0u64..).zip(&blocks.numbers) {
@@ -201,10 +202,6 @@ fn read_block(file: &File, offset: u64) -> io::Result<Vec<u8>> {
 
 fn block_size() -> usize {
     usize::try_from(BLOCK).unwrap_or(65_536)
-}
-
-fn to_hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[cfg(test)]

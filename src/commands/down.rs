@@ -9,7 +9,7 @@ use crate::lima::{Image, Status};
 use crate::model::ProjectName;
 use crate::record::{MachineRecord, ProjectLock};
 use crate::ui;
-use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, shut_down, site};
+use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_records, shut_down, site};
 
 /// Options of `down`.
 #[derive(clap::Args, Debug)]
@@ -30,13 +30,7 @@ pub struct Args {
 
 /// Stops each machine.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
-    let records = if args.all {
-        MachineRecord::load_all(&context.layout)
-    } else if args.projects.is_empty() {
-        vec![find_record(context, None)?]
-    } else {
-        args.projects.iter().map(|name| find_record(context, Some(name))).collect::<Result<_>>()?
-    };
+    let records = find_records(context, &args.projects, args.all)?;
     let workspace = Workspace::load(context)?;
     for record in records {
         match stop(context, &workspace, &record.name, args.force) {

@@ -9,7 +9,7 @@ use crate::lima::{Image, Status};
 use crate::model::{ByteSize, ProjectName};
 use crate::record::{MachineRecord, ProjectLock, open_sessions};
 use crate::ui;
-use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_record, site};
+use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_records, site};
 
 /// Options of `sleep`.
 #[derive(clap::Args, Debug)]
@@ -35,14 +35,8 @@ pub struct Args {
 
 /// Puts each machine to sleep.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
-    let records = if args.all {
-        let all = MachineRecord::load_all(&context.layout).into_iter();
-        all.filter(|record| !ProjectName::is_bake(&record.name)).collect()
-    } else if args.projects.is_empty() {
-        vec![find_record(context, None)?]
-    } else {
-        args.projects.iter().map(|name| find_record(context, Some(name))).collect::<Result<Vec<_>>>()?
-    };
+    let mut records = find_records(context, &args.projects, args.all)?;
+    records.retain(|record| !ProjectName::is_bake(&record.name));
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
     for record in records {

@@ -10,7 +10,7 @@ use super::floor::floor_step;
 use super::identity::{GitLogins, identity_step};
 use super::isolation::{check_step as isolation_check, isolation_step};
 use super::step::Step;
-use super::steps::{apt_body, certificates_step, check_step, guest_step, label, profile_steps, shell_step};
+use super::steps::{apt_body, certificates_step, check_step, guest_step, profile_steps, shell_step};
 use crate::model::{Arch, GitHost, GitIdentity, Isolation, Openings, Profile, Shell};
 
 /// What a box holds: the profiles of a stack, or the first of them, whatever project comes to use it.
@@ -149,7 +149,7 @@ fn layer(profile: &Profile, arch: Arch, previous: &mut Option<Step>) -> Layer {
     }
     // Nothing is chained to the checks: a better check is no reason to install anything again.
     steps.extend(check_step(profile, previous.as_ref()));
-    Layer { name: label(profile), steps, items: items(profile) }
+    Layer { name: profile.label(), steps, items: items(profile) }
 }
 
 #[cfg(test)]

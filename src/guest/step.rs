@@ -4,6 +4,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::model::hex;
+
 use super::shell::{AS_DEV, write_file, write_readable_file};
 
 /// Part of every hash: raised when the guest's side of a step changes its meaning.
@@ -133,7 +135,7 @@ fn hash(texts: &[&str], files: &[(String, Vec<u8>)]) -> String {
         add(name.as_bytes());
         add(bytes);
     }
-    hasher.finalize().iter().take(16).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&hasher.finalize()[..16])
 }
 
 #[cfg(test)]

@@ -36,12 +36,8 @@ pub(super) fn certificates_step(certificates: &BTreeMap<String, String>) -> Step
     )
 }
 
-pub(super) fn label(profile: &Profile) -> String {
-    profile.name.as_ref().map_or_else(|| "provision.toml".to_string(), ToString::to_string)
-}
-
 pub(super) fn profile_steps(profile: &Profile, arch: Arch, previous: Option<Step>) -> Vec<Step> {
-    let label = label(profile);
+    let label = profile.label();
     let mut chain = Chain { previous, steps: Vec::new() };
     if !profile.apt_repos.is_empty() {
         let names = summary(profile.apt_repos.iter().map(|repo| repo.name.clone()));
@@ -192,8 +188,8 @@ pub(super) fn check_step(profile: &Profile, previous: Option<&Step>) -> Option<S
         format!("as_dev bash -c {} || {{ echo {message}; exit 1; }}\n", quote(check))
     });
     let name = match profile.check.len() {
-        1 => format!("{}: 1 check", label(profile)),
-        count => format!("{}: {count} checks", label(profile)),
+        1 => format!("{}: 1 check", profile.label()),
+        count => format!("{}: {count} checks", profile.label()),
     };
     // Group membership and user services count from a new login on, which is what `as_dev` is.
     Some(Step::chained(name, body.collect(), Vec::new(), previous))

@@ -13,7 +13,7 @@ use sha2::{Sha256, Sha512};
 use super::template::LocalImage;
 use crate::disk::{self, Lock};
 use crate::failure::{Context, Failure, Result};
-use crate::model::{Arch, Digest, DigestAlgorithm, Host, HostOs, ImageName, ImageSource};
+use crate::model::{Arch, Digest, DigestAlgorithm, Host, HostOs, ImageName, ImageSource, hex};
 use crate::process::{Cmd, Runner};
 
 /// An image we ship a digest for.
@@ -186,7 +186,7 @@ fn hash_file<D: sha2::Digest>(path: &Path) -> std::io::Result<String> {
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok(hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")));
+            return Ok(hex(&hasher.finalize()));
         }
         hasher.update(&buffer[..read]);
     }

@@ -5,6 +5,7 @@
 mod access;
 mod age;
 mod git;
+mod hex;
 mod hold_time;
 mod host;
 mod idle;
@@ -23,6 +24,7 @@ mod trust;
 pub use access::{Access, Door, GUEST_NETWORK, Network, Opening, Openings, Place};
 pub use age::MaxAge;
 pub use git::{GitHost, GitIdentity};
+pub use hex::hex;
 pub use hold_time::HoldTime;
 pub use host::{Arch, Host, HostOs};
 pub use idle::{Idle, IdleAction, IdleTime};

@@ -224,6 +224,13 @@ pub struct Profile {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
+impl Profile {
+    /// What it is called: its name, or `provision.toml`.
+    pub fn label(&self) -> String {
+        self.name.as_ref().map_or_else(|| "provision.toml".to_string(), ToString::to_string)
+    }
+}
+
 /// A script of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {

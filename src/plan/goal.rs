@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::guest::{Layer, SecretValues, Step};
 use crate::model::{
     ByteSize, GitHost, Idle, ImageSource, Isolation, Openings, PortForward, ProjectName, Repo, Repository,
-    Setup,
+    Setup, hex,
 };
 
 /// How far the cache of boxes is used for a new machine.
@@ -147,6 +147,6 @@ impl Goal {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
-        hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        hex(&hasher.finalize())
     }
 }

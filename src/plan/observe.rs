@@ -8,6 +8,7 @@ use super::{Confirm, Goal, Observed, Ports, Presence, SecretsState, Site, Step, 
 use crate::failure::{Failure, Result};
 use crate::guest::Observation;
 use crate::lima::{Image, Status};
+use crate::model::hex;
 use crate::record::{Filled, Journal, MachineRecord};
 
 /// Looks the machine up: its record and one `limactl list`.
@@ -143,5 +144,5 @@ pub fn random_hex() -> String {
     if source.and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes)).is_err() {
         bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
     }
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&bytes)
 }

@@ -16,7 +16,7 @@ use crate::disk;
 use crate::failure::{Context, Failure, Kind, Result};
 use crate::guest::{BEFORE_WARM, BEFORE_WARM_LINE, become_line, become_script};
 use crate::lima::{self, Begin, Machine, Started};
-use crate::model::ByteSize;
+use crate::model::{ByteSize, hex};
 use crate::record::{Journal, MachineRecord};
 use crate::ssh::Road;
 
@@ -216,7 +216,7 @@ fn resume(work: &mut Work, held: &WarmBox) -> Result<Started> {
 fn become_own(site: &Site, road: &Road, host_key: &str) -> Result<()> {
     let road = Road { host_key: host_key.to_string(), ..road.clone() };
     road.prepare()?;
-    let seed = lima::random::<64>()?.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let seed = hex(&lima::random::<64>()?);
     let deadline = Instant::now() + BECOME;
     loop {
         site.runner.check_interrupt()?;

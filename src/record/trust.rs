@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::disk::{self, Lock};
 use crate::failure::{Failure, Kind, Result};
 use crate::layout::Layout;
+use crate::model::hex;
 
 /// The version of the file's meaning; any other is refused.
 const SCHEMA: u32 = 1;
@@ -52,7 +53,7 @@ impl Trusted {
 /// The SHA-256 of lines, none of which has an end of line in it.
 pub fn digest_lines(lines: &[String]) -> String {
     let digest = Sha256::digest(lines.join("\n"));
-    digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&digest)
 }
 
 /// The file.

@@ -33,7 +33,6 @@ pub struct Checked {
 /// When the profiles cannot be loaded, or the machine does not answer.
 pub fn run_checks(
     context: &Context,
-
     project: &Project,
     record: MachineRecord,
 ) -> Result<Option<Vec<Checked>>> {
@@ -56,7 +55,7 @@ fn run_check(site: &Site, record: &MachineRecord, profile: &Profile, check: &str
     let line = Remote::Plain(words).command_line("")?;
     let cmd = site.road(record).exec(&line).own_group().time_limit(LIMIT);
     let finished = site.runner.read_any_status(&cmd)?;
-    let name = profile.name.as_ref().map_or_else(|| "provision.toml".to_string(), ToString::to_string);
+    let name = profile.label();
     let failed = (!finished.status.success()).then(|| match finished.tail.join("\n") {
         silent if silent.is_empty() => format!("exit code {}", finished.code()),
         words => words,

@@ -40,7 +40,9 @@ pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use rest::shut_down;
 pub use secrets::{check_token, count_secrets, refill, secrets_of};
-pub use select::{Workspace, completion_names, completion_profiles, find_record, locate_from, site};
+pub use select::{
+    Workspace, completion_names, completion_profiles, find_record, find_records, locate_from, site,
+};
 pub use session::{open_session, reach, reach_running};
 pub use trust::{questions_at, require_trust, revoke, trust_own};
 pub use unsaved::{Answers, agree_to_lose, delete};

@@ -217,6 +217,20 @@ pub fn find_record(context: &Context, name: Option<&str>) -> Result<MachineRecor
     Ok(Workspace::load(context)?.choose_machine(context, name)?.1)
 }
 
+/// The records of all machines, or of those that names mean; without a name, of the one that is implied.
+///
+/// # Errors
+/// As [`find_record`].
+pub fn find_records(context: &Context, names: &[String], all: bool) -> Result<Vec<MachineRecord>> {
+    if all {
+        return Ok(MachineRecord::load_all(&context.layout));
+    }
+    if names.is_empty() {
+        return Ok(vec![find_record(context, None)?]);
+    }
+    names.iter().map(|name| find_record(context, Some(name))).collect()
+}
+
 /// The place where plans are carried out.
 pub fn site<'a>(context: &'a Context, computer: &Computer, say: &'a dyn Fn(&str)) -> Site<'a> {
     Site {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::disk;
 use crate::failure::{Context, Result};
 use crate::lima::launcher::Engine;
+use crate::model::hex;
 
 /// The version of the file's meaning, and of the image's.
 const SCHEMA: u32 = 1;
@@ -136,7 +137,7 @@ pub(super) fn processor(cpuinfo: &str) -> String {
 
 /// A SHA-256 in hexadecimal digits.
 pub(super) fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

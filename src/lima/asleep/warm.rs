@@ -21,6 +21,7 @@ use crate::lima::driver::Driver;
 use crate::lima::launcher::{self, Engine};
 use crate::lima::list::Instance;
 use crate::lima::starting::{Acceleration, end_start};
+use crate::model::hex;
 
 /// The drive that Lima attaches its own disk to (qemu.go, `Cmdline`).
 const CIDATA_DRIVE: &str = "cdrom0";
@@ -172,8 +173,7 @@ fn copy_and_digest(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64
         bytes += length as u64;
     }
     to.flush()?;
-    let digest = hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    Ok((bytes, digest))
+    Ok((bytes, hex(&hasher.finalize())))
 }
 
 #[cfg(test)]

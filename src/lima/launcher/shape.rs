@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::model::hex;
+
 use sha2::{Digest, Sha256};
 
 /// What makes QEMU wait for a memory, and for the word to go on: docs of `-incoming` in QEMU's manual.
@@ -32,7 +34,7 @@ pub fn shape_of(args: &[OsString]) -> String {
         }
         hasher.update([0]);
     }
-    hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&hasher.finalize())
 }
 
 /// An argument without what is one machine's own; `folder` is that of its files.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{ConfigFolder, Lookup, load_secrets, locate};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::model::Secrets;
+use crate::model::{Secrets, hex};
 use crate::record::MachineRecord;
 
 /// The secrets that the configuration gives a machine.
@@ -42,8 +42,7 @@ fn locate_user(context: &Context) -> Result<ConfigFolder> {
 /// What tells one configuration of secrets from another, by where they come from; `None` when there are none.
 pub fn digest(secrets: &Secrets) -> Option<String> {
     let hash = || Sha256::digest(format!("{:?}", secrets.wanted).as_bytes());
-    let hex = |hash: &[u8]| hash.iter().take(16).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    (!secrets.wanted.is_empty()).then(|| hex(&hash()))
+    (!secrets.wanted.is_empty()).then(|| hex(&hash()[..16]))
 }
 
 /// Refuses a token that is none of the project's secrets. The name is not repeated: it may be the token itself.
