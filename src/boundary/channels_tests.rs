@@ -310,6 +310,10 @@ fn what_the_guest_has_of_its_host_is_found() {
         ("environment", "crosses, as stated", |o| {
             o.guest.variables.push_str("https_proxy=http://10.0.0.1:3128");
         }),
+        ("environment", "crosses, as stated", |o| {
+            o.stated.doors.push("proxy.corp:3128".into());
+            o.guest.variables.push_str("https_proxy=http://proxy.corp:3128");
+        }),
         ("environment", "not probed", |o| o.guest.variables.clear()),
         ("x11", "FAILED", |o| o.guest.variables.push_str("DISPLAY=localhost:10.0")),
         ("x11", "FAILED", |o| o.settings.config = json!({"plain": true, "ssh": {"forwardX11": true}})),

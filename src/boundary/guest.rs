@@ -5,7 +5,7 @@
 
 use super::Judgement;
 use super::observed::Observed;
-use crate::model::Isolation;
+use crate::model::{Isolation, Proxy};
 
 /// Filesystems that come from the host.
 const SHARED: [&str; 4] = ["9p", "virtiofs", "fuse.sshfs", "vboxsf"];
@@ -51,15 +51,20 @@ pub(super) fn environment(seen: &Observed) -> Judgement {
         let name = line.split('=').next().unwrap_or_default().to_ascii_lowercase();
         name.ends_with("_proxy") && !line.ends_with('=')
     };
-    match variables.lines().find(is_proxy) {
-        Some(line) => {
-            let name = line.split('=').next().unwrap_or_default();
-            Judgement::crosses(format!(
-                "the guest has a proxy of its own, in `{name}`; it is not this computer's"
-            ))
-        }
+    match variables.lines().filter(is_proxy).find_map(|line| line.split_once('=')) {
+        Some((name, value)) if is_named(seen, value) => Judgement::crosses(format!(
+            "the guest knows the proxy of your config.toml, `{value}`, by `{name}`; nothing else of this computer's environment"
+        )),
+        Some((name, _)) => Judgement::crosses(format!(
+            "the guest has a proxy of its own, in `{name}`; it is not this computer's"
+        )),
         None => Judgement::closed("nothing of this computer's environment or proxies is in the guest's"),
     }
+}
+
+/// Whether a door is open to this proxy.
+fn is_named(seen: &Observed, value: &str) -> bool {
+    value.parse().is_ok_and(|proxy: Proxy| seen.stated.doors.contains(&proxy.door().to_string()))
 }
 
 /// Whether the login user is root, or as good as that.

@@ -24,6 +24,8 @@ pub struct Stated {
     pub isolation: Isolation,
     /// What the guest may reach of the host's side, as of the last `up`.
     pub openings: Openings,
+    /// The single doors among them, as written.
+    pub doors: Vec<String>,
 }
 
 /// Lima's effective settings against ours.

@@ -5,8 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::guest::{Stack, Step, seal_script};
-use crate::model::{Arch, ByteSize, MaxAge, ProjectName, hex};
+use crate::guest::{Environment, Stack, Step, floor_step, seal_script};
+use crate::model::{Arch, ByteSize, MaxAge, Openings, ProjectName, Proxy, hex};
 
 /// Part of every key: raised when a box of the same steps is made differently.
 const CONTRACT: &str = "machine box 1";
@@ -32,8 +32,10 @@ pub struct Level {
     pub name: String,
     /// 32 hexadecimal digits.
     pub key: String,
-    /// Everything that is done in the machine that becomes the box.
+    /// What has been done in a machine that has become the box.
     pub steps: Vec<Step>,
+    /// What its sessions see.
+    environment: Environment,
     /// The smallest age, in days, that one of its profiles names: a box older than that is called old.
     pub max_age_days: u64,
 }
@@ -66,8 +68,26 @@ impl Level {
             name,
             key: key(foundation, steps),
             steps: stack.steps(),
+            environment: stack.environment(),
             max_age_days: max_age.unwrap_or(MaxAge::DEFAULT).days(),
         }
+    }
+
+    /// The steps of the machine that becomes the box: with a project's doors open and by its proxy. The last ones take
+    /// both away again, since the box is for every project.
+    pub fn steps_to_build(&self, openings: &Openings, proxy: Option<&Proxy>) -> Vec<Step> {
+        let mut environment = self.environment.clone();
+        if let Some(proxy) = proxy {
+            environment.use_proxy(proxy, &[]);
+        }
+        let lent = [
+            (self.environment.step(), environment.step()),
+            (floor_step(&Openings::default()), floor_step(openings)),
+        ];
+        let lent: Vec<_> = lent.into_iter().filter(|(kept, lent)| kept != lent).collect();
+        let with =
+            |step: &Step| lent.iter().find(|(kept, _)| kept == step).map_or(step, |(_, lent)| lent).clone();
+        self.steps.iter().map(with).chain(lent.iter().map(|(kept, _)| kept.clone())).collect()
     }
 
     /// The name of the machine that builds it.
@@ -138,6 +158,29 @@ mod tests {
         assert_eq!(names(&all), ["base", "base + provision.toml"]);
         assert_eq!(names(&levels(&[Profile::default()], &foundation())), ["bare"]);
         assert_eq!(names(&levels(&[], &foundation())), ["bare"]);
+    }
+
+    #[test]
+    fn a_box_is_built_with_the_doors_open_and_by_a_proxy_and_keeps_neither() {
+        let level = levels(&[profile("base", "git")], &foundation()).remove(0);
+        assert_eq!(level.steps_to_build(&Openings::default(), None), level.steps);
+        let open = Openings { lan: true, ..Openings::default() };
+        let proxy = "http://proxy.corp:3128".parse().expect("a proxy");
+        let steps = level.steps_to_build(&open, Some(&proxy));
+        let named = |prefix: &str| -> Vec<&Step> {
+            steps.iter().filter(|step| step.name.starts_with(prefix)).collect()
+        };
+        for prefix in ["environment: ", "floor: "] {
+            let found = named(prefix);
+            assert_eq!(found.len(), 2, "{prefix}");
+            assert!(!level.steps.contains(found[0]) && level.steps.contains(found[1]), "{prefix}");
+        }
+        assert_eq!(steps.len(), level.steps.len() + 2);
+        let at = |prefix: &str| steps.iter().position(|step| step.name.starts_with(prefix));
+        assert!(
+            at("environment") < at("floor") && at("floor") < at("apt"),
+            "known before anything is fetched"
+        );
     }
 
     #[test]

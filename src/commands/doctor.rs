@@ -2,6 +2,7 @@
 //!
 //! Enters: nothing. Leaves: one line a check, exit code 1 when something that is needed is missing.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,7 +12,8 @@ use crate::disk;
 use crate::failure::Result;
 use crate::lima::Image;
 use crate::lima::launcher::{Choice, KvmNode, choose, find_enclosure, kvm_node, program_name};
-use crate::model::{Computer, HostOs, Openings};
+use crate::model::{Computer, Door, GUEST_NETWORK, HostOs, Openings, Place};
+use crate::plan::look_up;
 use crate::process::Cmd;
 use crate::record::{MachineRecord, TrustStore};
 use crate::ssh::{BINDS_SINCE, IncludeState, include_state, ssh_version};
@@ -90,6 +92,7 @@ fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
         checks.push(enclosure(context));
     }
     checks.extend(asleep(context, computer));
+    checks.extend(proxy(context, computer));
     checks.push(agent(context));
     checks.push(ssh_include(context));
     checks.extend(wildcards(context));
@@ -192,6 +195,35 @@ fn enclosure(context: &Context) -> Check {
             ),
         ),
     }
+}
+
+/// The one that machines are told of, and whether somebody answers there; or that this computer has one for itself only.
+fn proxy(context: &Context, computer: &Computer) -> Option<Check> {
+    let Some(proxy) = &computer.proxy else {
+        let (name, _) = context.proxies.iter().find(|(name, _)| name != "no_proxy")?;
+        return Some(remark(
+            "proxy",
+            format!(
+                "this computer uses one (`{name}`), machines do not: `network = {{ proxy = \"http://…\" }}` in \
+                 config.toml leads them to it"
+            ),
+        ));
+    };
+    let Door { place, port } = proxy.door();
+    let addresses = match place {
+        Place::Network(network) if GUEST_NETWORK.contains(network.address()) => vec![Ipv4Addr::LOCALHOST],
+        Place::Network(network) => vec![network.address()],
+        Place::Name(name) => look_up(&name),
+    };
+    let answers = |address: &Ipv4Addr| {
+        let to = SocketAddr::from((*address, port.unwrap_or_default()));
+        TcpStream::connect_timeout(&to, Duration::from_secs(3)).is_ok()
+    };
+    Some(if addresses.iter().any(answers) {
+        good("proxy", format!("machines use {proxy}"))
+    } else {
+        remark("proxy", format!("nobody answers at {proxy}, which config.toml names for machines"))
+    })
 }
 
 fn agent(context: &Context) -> Check {

@@ -19,7 +19,7 @@ use super::syntax::parse;
 use super::walk::{Schema, Table, Value, Walk};
 use super::{Accelerator, Computer, ConfigFolder, GitSettings, ImageSource};
 use crate::failure::Result;
-use crate::model::{Arch, Caps, ImageName, shown};
+use crate::model::{Arch, Caps, ImageName, Proxy, shown};
 
 const COMPUTER: Schema = Schema {
     what: "config.toml",
@@ -32,9 +32,10 @@ const COMPUTER: Schema = Schema {
         "keys",
         "lima",
         "memory_budget",
+        "network",
         "warm_boxes",
     ],
-    later: &["editor", "network"],
+    later: &["editor"],
     elsewhere: &[
         ("cpus", "projects.toml, below `[defaults]`"),
         ("disk", "projects.toml, below `[defaults]`"),
@@ -49,6 +50,16 @@ const LIMA: Schema =
     Schema { what: "`[lima]`", keys: &["accept_unknown_version"], later: &[], elsewhere: &[] };
 const CAPS: Schema =
     Schema { what: "`[caps]`", keys: &["cpus", "memory", "disk"], later: &[], elsewhere: &[] };
+const NETWORK: Schema = Schema {
+    what: "`[network]`",
+    keys: &["proxy"],
+    later: &[],
+    elsewhere: &[
+        ("allow", "projects.toml, in a project's table or below `[defaults]`"),
+        ("host_access", "projects.toml, in a project's table or below `[defaults]`"),
+        ("lan_access", "projects.toml, in a project's table or below `[defaults]`"),
+    ],
+};
 const ARCHITECTURES: Schema =
     Schema { what: "an image", keys: &["amd64", "arm64"], later: &[], elsewhere: &[] };
 
@@ -76,6 +87,7 @@ fn read_key(computer: &mut Computer, key: &str, value: &Value<'_>, home: &Path, 
         "git" => computer.git = read_git(value, walk).unwrap_or_default(),
         "images" => computer.images = read_images(value, walk),
         "memory_budget" => computer.memory_budget = value.parse("a size such as `12GiB`", walk),
+        "network" => computer.proxy = read_network(value, walk),
         "warm_boxes" => computer.without_warm_boxes = value.flag(walk) == Some(false),
         "keys" => computer.keys = read_keys(value, walk),
         "lima" => computer.accept_unknown_lima_version = read_lima(value, walk).unwrap_or_default(),
@@ -117,6 +129,12 @@ fn read_lima(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<bool> {
     let table = value.table("a table", walk)?;
     table.check_keys(&LIMA, walk);
     table.get("accept_unknown_version")?.flag(walk)
+}
+
+fn read_network(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<Proxy> {
+    let table = value.table("a table with `proxy`", walk)?;
+    table.check_keys(&NETWORK, walk);
+    table.get("proxy")?.parse("an address such as `http://proxy.corp:3128`", walk)
 }
 
 fn read_git(value: &Value<'_>, walk: &mut Walk<'_>) -> Option<GitSettings> {

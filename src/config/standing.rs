@@ -50,7 +50,6 @@ pub(super) const PROJECT_KEYS: &[(&str, OfProject)] = &[
     ("idle", UserOnly),
     ("keep_awake", UserOnly),
     ("lan_access", UserOnly),
-    ("network", UserOnly),
     ("secrets", UserOnly),
     ("git", UserOnly),
 ];

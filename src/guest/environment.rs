@@ -1,12 +1,13 @@
 //! The environment of every session, the same for login shells, `run` and editors.
 //!
-//! Enters: variables and folders of the profiles and the project. Leaves: the step that writes them in the guest.
+//! Enters: variables and folders of the profiles and the project, a proxy. Leaves: the step that writes them in the guest.
 //! sshd's `SetEnv` reaches what no shell startup file does; the files repair what `/etc/profile` overwrites.
 
 use std::collections::BTreeMap;
 
 use super::shell::quote;
 use super::step::Step;
+use crate::model::{Door, Proxy};
 
 /// Where Debian keeps programs; the folders with `s` too, since this user is an administrator.
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/games";
@@ -17,6 +18,12 @@ const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Programs that bring certificates of their own and have to be told about the system's.
 const CA_VARIABLES: [&str; 3] = ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"];
 
+/// What programs look for: curl and git in small letters, others in large ones.
+const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
+/// What is reached without one.
+const NO_PROXY_VARIABLES: [&str; 2] = ["no_proxy", "NO_PROXY"];
+const THE_GUEST_ITSELF: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// What sessions see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -24,6 +31,8 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// Folders before the system's, first come first found.
     pub path: Vec<String>,
+    /// Those of the variables that services and sudo see as well.
+    services: BTreeMap<String, String>,
 }
 
 impl Environment {
@@ -34,18 +43,30 @@ impl Environment {
         }
     }
 
+    /// Adds what leads programs to a proxy, but to what `allow` opens; what is set already stays.
+    pub fn use_proxy(&mut self, proxy: &Proxy, allow: &[Door]) {
+        let opened = allow.iter().filter(|door| **door != proxy.door()).map(|door| door.place.to_string());
+        let direct: Vec<String> = THE_GUEST_ITSELF.map(String::from).into_iter().chain(opened).collect();
+        let proxies = PROXY_VARIABLES.map(|name| (name, proxy.to_string()));
+        for (name, value) in
+            proxies.into_iter().chain(NO_PROXY_VARIABLES.map(|name| (name, direct.join(","))))
+        {
+            let value = self.variables.entry(name.into()).or_insert(value);
+            self.services.insert(name.into(), value.clone());
+        }
+    }
+
     /// The step that writes the environment and tells sshd.
     pub fn step(&self) -> Step {
-        let files = vec![
-            ("env.sh".to_string(), self.render_posix().into_bytes()),
-            ("env.fish".to_string(), self.render_fish().into_bytes()),
-            ("sshd.conf".to_string(), self.render_sshd().into_bytes()),
+        let files = [
+            ("env.sh", self.render_posix()),
+            ("env.fish", self.render_fish()),
+            ("sshd.conf", self.render_sshd()),
+            ("proxy.conf", self.render_services()),
+            ("proxy.sudoers", self.render_sudoers()),
         ];
-        let body = "install -D -m 0644 env.sh /etc/machine/env.sh\n\
-            ln -sfn /etc/machine/env.sh /etc/profile.d/zz-machine.sh\n\
-            install -D -m 0644 env.fish /etc/fish/conf.d/zz-machine.fish\n\
-            install -m 0644 sshd.conf /etc/ssh/sshd_config.d/20-machine-environment.conf\n\
-            sshd -t\nsystemctl reload ssh.service\n";
+        let files = files.map(|(name, text)| (name.to_string(), text.into_bytes())).to_vec();
+        let body = include_str!("../../templates/guest/environment.sh");
         let name = match self.variables.len() {
             0 => "environment: PATH".to_string(),
             count => format!("environment: PATH, +{count}"),
@@ -94,6 +115,27 @@ impl Environment {
         let words: Vec<String> = pairs.map(|(name, value)| format!("\"{name}={}\"", escape(value))).collect();
         format!("# Written by machine; changes are overwritten.\nSetEnv {}\n", words.join(" "))
     }
+
+    /// For both of systemd's managers.
+    fn render_services(&self) -> String {
+        // A value is what was read as an address, or a project's own.
+        let escape = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
+        let words = self.services.iter().map(|(name, value)| format!(" \"{name}={}\"", escape(value)));
+        let words: String = words.collect();
+        if words.is_empty() {
+            words
+        } else {
+            format!("[Manager]\nDefaultEnvironment={}\n", words.trim_start())
+        }
+    }
+
+    fn render_sudoers(&self) -> String {
+        let names: Vec<&str> = self.services.keys().map(String::as_str).collect();
+        if names.is_empty() {
+            return String::new();
+        }
+        format!("Defaults env_keep += \"{}\"\n", names.join(" "))
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +147,7 @@ mod tests {
         Environment {
             variables: [("A".to_string(), value.to_string())].into(),
             path: vec!["/usr/local/go/bin".into()],
+            ..Environment::default()
         }
     }
 
@@ -115,6 +158,35 @@ mod tests {
         assert!(environment.render_fish().contains("set -gx A 'it\\'s \"x\" \\\\ $HOME # y'\n"));
         assert!(environment.render_sshd().contains("\"A=it's \\\"x\\\" \\\\ $HOME # y\"\n"));
         assert_eq!(environment.render_sshd().lines().filter(|line| line.starts_with("SetEnv")).count(), 1);
+    }
+
+    #[test]
+    fn a_proxy_is_seen_by_sessions_services_and_sudo() {
+        let mut environment = Environment::default();
+        environment.variables.insert("HTTPS_PROXY".into(), "http://other.corp:1".into());
+        let allow =
+            ["gitlab.corp:443", "proxy.corp:3128", "10.2.0.0/16"].map(|door| door.parse().expect("a door"));
+        environment.use_proxy(&"http://proxy.corp:3128".parse().expect("a proxy"), &allow);
+        insta::assert_snapshot!(environment.render_posix() + &environment.render_services() + &environment.render_sudoers(), @r#"
+        # Written by machine; changes are overwritten.
+        PATH='/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/games'
+        [ "$(id -u)" = 0 ] || PATH=/home/dev/.local/bin:$PATH
+        export PATH
+        export HTTPS_PROXY='http://other.corp:1'
+        export HTTP_PROXY='http://proxy.corp:3128'
+        export NO_PROXY='localhost,127.0.0.1,::1,gitlab.corp,10.2.0.0/16'
+        export http_proxy='http://proxy.corp:3128'
+        export https_proxy='http://proxy.corp:3128'
+        export no_proxy='localhost,127.0.0.1,::1,gitlab.corp,10.2.0.0/16'
+        [Manager]
+        DefaultEnvironment="HTTPS_PROXY=http://other.corp:1" "HTTP_PROXY=http://proxy.corp:3128" "NO_PROXY=localhost,127.0.0.1,::1,gitlab.corp,10.2.0.0/16" "http_proxy=http://proxy.corp:3128" "https_proxy=http://proxy.corp:3128" "no_proxy=localhost,127.0.0.1,::1,gitlab.corp,10.2.0.0/16"
+        Defaults env_keep += "HTTPS_PROXY HTTP_PROXY NO_PROXY http_proxy https_proxy no_proxy"
+        "#);
+    }
+
+    #[test]
+    fn without_a_proxy_services_and_sudo_are_left_alone() {
+        assert_eq!(example().render_services() + &example().render_sudoers(), "");
     }
 
     #[test]

@@ -71,18 +71,6 @@ fn describe(openings: &Openings) -> String {
     if words.is_empty() { "host and LAN closed".into() } else { format!("{} open", words.join(", ")) }
 }
 
-/// The steps of a box while it is built, with the project's doors open; the last one closes them again, since the box
-/// is for every project.
-pub fn open_while_building(steps: &[Step], openings: &Openings) -> Vec<Step> {
-    let closed = floor_step(&Openings::default());
-    let open = floor_step(openings);
-    if open == closed {
-        return steps.to_vec();
-    }
-    let opened = steps.iter().map(|step| if *step == closed { open.clone() } else { step.clone() });
-    opened.chain([closed.clone()]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,16 +125,6 @@ mod tests {
         assert!(host.contains("ip daddr 192.168.5.0/24 accept") && host.contains("{ 10.0.0.0/8, "));
         let lan = render_floor(&Openings { lan: true, ..Openings::default() });
         assert!(lan.contains("{ 192.168.5.0/24, 0.0.0.0/8, ") && !lan.contains("10.0.0.0/8"));
-    }
-
-    #[test]
-    fn a_box_is_built_with_the_doors_open_and_left_closed() {
-        let closed = floor_step(&Openings::default());
-        let other = Step::chained("x".into(), "true\n".into(), Vec::new(), None);
-        let steps = [closed.clone(), other.clone()];
-        assert_eq!(open_while_building(&steps, &Openings::default()), steps);
-        let open = floor_step(&openings());
-        assert_eq!(open_while_building(&steps, &openings()), [open, other, closed]);
     }
 
     #[test]

@@ -21,8 +21,9 @@ mod step;
 mod steps;
 
 pub use answer::{Observation, observe_script};
+pub use environment::Environment;
 pub use export::export;
-pub use floor::open_while_building;
+pub use floor::floor_step;
 pub use identity::{GitLogins, is_pinned, pinned_known_hosts};
 pub use inventory::{Inventory, inventory_script};
 pub use probe::{Place, Probed, Question, Target, Tried, probe_script};

@@ -11,7 +11,7 @@ use super::identity::{GitLogins, identity_step};
 use super::isolation::{check_step as isolation_check, isolation_step};
 use super::step::Step;
 use super::steps::{apt_body, certificates_step, check_step, guest_step, profile_steps, shell_step};
-use crate::model::{Arch, GitHost, GitIdentity, Isolation, Openings, Profile, Shell};
+use crate::model::{Arch, Door, GitHost, GitIdentity, Isolation, Openings, Profile, Proxy, Shell};
 
 /// What a box holds: the profiles of a stack, or the first of them, whatever project comes to use it.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,10 @@ pub struct Wanted<'a> {
     pub needs_git: bool,
     /// What of its host's side it may reach; `None` leaves that to whoever starts it.
     pub openings: Option<&'a Openings>,
+    /// The proxy that leads to the internet.
+    pub proxy: Option<&'a Proxy>,
+    /// What it is not asked for.
+    pub allow: &'a [Door],
 }
 
 /// The steps that one profile adds to those before it.
@@ -61,15 +65,31 @@ pub struct Layer {
 impl Stack<'_> {
     /// What every box has, below all profiles.
     pub fn foundation(&self) -> Vec<Step> {
-        self.foundation_with(Some(&Openings::default()))
+        self.foundation_with(None, Some(&Openings::default()))
     }
 
-    /// The floor last, which may have to be fetched, and first of all that profiles bring.
-    fn foundation_with(&self, openings: Option<&Openings>) -> Vec<Step> {
+    /// The floor last, which may have to be fetched, and first of all that profiles bring. By then a proxy is known.
+    fn foundation_with(&self, environment: Option<Step>, openings: Option<&Openings>) -> Vec<Step> {
         let certificates = (!self.ca_certs.is_empty()).then(|| certificates_step(self.ca_certs));
         let floor = openings.map(floor_step);
         let isolation = self.isolation.is_strict().then(isolation_step);
-        [guest_step()].into_iter().chain(isolation).chain(certificates).chain(floor).collect()
+        let steps = [Some(guest_step()), isolation, certificates, environment, floor];
+        steps.into_iter().flatten().collect()
+    }
+
+    /// What sessions see in a box, in which no project is.
+    pub fn environment(&self) -> Environment {
+        let mut environment = Environment::default();
+        for profile in self.profiles {
+            // A later profile's tools are found before an earlier one's.
+            environment.path.splice(0..0, profile.path.iter().cloned());
+            let variables = profile.env.iter().map(|(name, value)| (name.to_string(), value.clone()));
+            environment.variables.extend(variables);
+        }
+        if !self.ca_certs.is_empty() {
+            environment.trust_system_certificates();
+        }
+        environment
     }
 
     /// The steps of each profile. Each profile's go on from the one before it, so that a box of the first few is good
@@ -81,8 +101,7 @@ impl Stack<'_> {
 
     /// All steps of a box. No project is in it: no variables, no identity, no login shell of its own.
     pub fn steps(&self) -> Vec<Step> {
-        let mut steps = self.foundation();
-        steps.push(environment(self, BTreeMap::new()).step());
+        let mut steps = self.foundation_with(Some(self.environment().step()), Some(&Openings::default()));
         steps.push(shell_step(Shell::default()));
         steps.extend(self.layers().into_iter().flat_map(|layer| layer.steps));
         self.checked(steps)
@@ -105,8 +124,7 @@ pub const fn packages_script() -> &'static str {
 /// Lists the steps of one machine. Those that its box has done are not run again, by their stamps.
 pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
     let stack = &wanted.stack;
-    let mut steps = stack.foundation_with(wanted.openings);
-    steps.push(environment(stack, wanted.env.clone()).step());
+    let mut steps = stack.foundation_with(Some(environment(wanted).step()), wanted.openings);
     steps.push(identity_step(wanted.identity, &wanted.git_logins, wanted.git_hosts));
     steps.extend(stack.layers().into_iter().flat_map(|layer| layer.steps));
     if wanted.needs_git && !stack.profiles.iter().any(|profile| profile.apt.iter().any(|name| name == "git"))
@@ -118,17 +136,11 @@ pub fn list_steps(wanted: &Wanted) -> Vec<Step> {
     stack.checked(steps)
 }
 
-fn environment(stack: &Stack, own: BTreeMap<String, String>) -> Environment {
-    let mut environment = Environment::default();
-    for profile in stack.profiles {
-        // A later profile's tools are found before an earlier one's.
-        environment.path.splice(0..0, profile.path.iter().cloned());
-        let variables = profile.env.iter().map(|(name, value)| (name.to_string(), value.clone()));
-        environment.variables.extend(variables);
-    }
-    environment.variables.extend(own);
-    if !stack.ca_certs.is_empty() {
-        environment.trust_system_certificates();
+fn environment(wanted: &Wanted) -> Environment {
+    let mut environment = wanted.stack.environment();
+    environment.variables.extend(wanted.env.clone());
+    if let Some(proxy) = wanted.proxy {
+        environment.use_proxy(proxy, wanted.allow);
     }
     environment
 }
@@ -167,7 +179,9 @@ mod tests {
     fn wanted(stack: Stack<'_>, needs_git: bool) -> Wanted<'_> {
         let (env, shell) = (BTreeMap::new(), Shell::Bash);
         let (git_logins, openings) = (GitLogins::default(), Some(&CLOSED));
-        Wanted { stack, env, shell, identity: &NOBODY, git_logins, git_hosts: &[], needs_git, openings }
+        let (proxy, allow) = (None, &[][..]);
+        let (identity, git_hosts) = (&NOBODY, &[][..]);
+        Wanted { stack, env, shell, identity, git_logins, git_hosts, needs_git, openings, proxy, allow }
     }
 
     fn names(steps: &[Step]) -> Vec<&str> {
@@ -187,8 +201,8 @@ mod tests {
     fn the_order_of_a_machine() {
         let expected = [
             "guest: session helper, apt settings",
-            "floor: host and LAN closed",
             "environment: PATH",
+            "floor: host and LAN closed",
             "git: no identity configured",
             "apt: jq, tmux, +1",
             "provision.toml: install.sh",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refused, shown};
 
 /// Where a guest finds its host.
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 5, 2);
+pub(super) const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 5, 2);
 /// The user-mode network of every machine.
 pub const GUEST_NETWORK: Network = Network::fixed(192, 168, 5, 0, 24);
 /// The networks that are nobody's on the internet: RFC 1918, and what providers and VPNs use (RFC 6598).
@@ -47,6 +47,21 @@ impl Network {
     /// Whether an address is in it.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(self.address) == u32::from(address) & self.mask()
+    }
+
+    /// Its address, or the first of them.
+    pub const fn address(self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Whether it is one address.
+    pub(super) const fn is_address(self) -> bool {
+        self.prefix == 32
+    }
+
+    /// Whether it is this computer's own loopback, or a part of it.
+    pub(super) const fn is_loopback(self) -> bool {
+        self.address.is_loopback()
     }
 
     fn mask(self) -> u32 {
@@ -123,12 +138,18 @@ pub enum Place {
     Name(String),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Network(network) => write!(f, "{network}")?,
-            Place::Name(name) => f.write_str(name)?,
-        }
+        self.place.fmt(f)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
@@ -185,6 +206,15 @@ pub struct Access {
     pub lan: bool,
     /// `allow`: single doors.
     pub allow: Vec<Door>,
+}
+
+impl Access {
+    /// The same with one more door.
+    #[must_use]
+    pub fn with(&self, door: Option<Door>) -> Self {
+        let door = door.filter(|door| !self.allow.contains(door));
+        Self { allow: self.allow.iter().cloned().chain(door).collect(), ..*self }
+    }
 }
 
 impl fmt::Display for Access {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::{
     Access, Arch, Ask, ByteSize, Caps, EnvName, Idle, ImageName, Isolation, KeyGrants, MaxAge, PortForward,
-    ProfileName, ProjectName, RepoUrl, Repository, Secrets,
+    ProfileName, ProjectName, Proxy, RepoUrl, Repository, Secrets,
 };
 
 /// A checksum that names its algorithm, as `sha256:…` or `sha512:…`.
@@ -266,6 +266,8 @@ pub struct Computer {
     pub git: GitSettings,
     /// Other locations for named images.
     pub images: BTreeMap<(ImageName, Arch), ImageSource>,
+    /// The proxy that machines reach the internet by; none when `None`.
+    pub proxy: Option<Proxy>,
     /// How much memory machines may take together (Linux hosts); no limit when `None`.
     pub memory_budget: Option<ByteSize>,
     /// `warm_boxes = false`: new machines always boot.

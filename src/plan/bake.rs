@@ -15,9 +15,7 @@ use super::{BoxUse, Goal, Plan, Purpose, Site, plan};
 use crate::boxes::{CachedBox, FileNote, Found, KernelNote, Level, Manifest, Staging, Store};
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
-use crate::guest::{
-    BootFile, SecretValues, boot_command_line, open_while_building, packages_script, seal_script,
-};
+use crate::guest::{BootFile, SecretValues, boot_command_line, packages_script, seal_script};
 use crate::lima::LocalImage;
 use crate::model::{ByteSize, Setup};
 use crate::process::Cmd;
@@ -173,7 +171,7 @@ fn bake_goal(site: &Site, goal: &Goal, level: &Level, store: &Store) -> Goal {
         memory,
         disk: box_disk,
         headline: format!("building the box `{}`, once; machines start from it", level.name),
-        steps: open_while_building(&level.steps, &goal.openings),
+        steps: level.steps_to_build(&goal.openings, goal.proxy.as_ref()),
         repos: Vec::new(),
         git_hosts: Vec::new(),
         setup: Setup::None,

@@ -202,6 +202,7 @@ mod tests {
             access: "closed".into(),
             isolation: Isolation::Standard,
             openings: crate::model::Openings::default(),
+            proxy: None,
             addresses: BTreeMap::new(),
             signing_key: None,
             secrets: None,

@@ -12,8 +12,8 @@ use crate::boxes::Level;
 use crate::failure::{Failure, Result};
 use crate::guest::{Layer, SecretValues, Step};
 use crate::model::{
-    ByteSize, GitHost, Idle, ImageSource, Isolation, Openings, PortForward, ProjectName, Repo, Repository,
-    Setup, hex,
+    ByteSize, GitHost, Idle, ImageSource, Isolation, Openings, PortForward, ProjectName, Proxy, Repo,
+    Repository, Setup, hex,
 };
 
 /// How far the cache of boxes is used for a new machine.
@@ -85,6 +85,8 @@ pub struct Goal {
     pub access: String,
     /// The same in addresses.
     pub openings: Openings,
+    /// The proxy that it reaches the internet by.
+    pub proxy: Option<Proxy>,
     /// What its names were looked up to be.
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     /// The public key that signs commits.

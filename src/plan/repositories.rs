@@ -137,8 +137,11 @@ fn cause(failure: &Failure) -> String {
     failure.error.chain().last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The door that a clone would need and that is closed.
+/// The door that a clone would need and that is closed. What goes through a proxy needs none.
 fn closed_door(work: &Work, repo: &Repo) -> Option<String> {
+    if work.goal.proxy.is_some() && repo.url.transport() == Transport::Https {
+        return None;
+    }
     let alias = repo.url.host();
     let known = work.goal.git_hosts.iter().find(|host| host.alias == alias);
     let host = known.map_or(alias, |host| host.hostname.as_str());
@@ -189,8 +192,17 @@ fn advice(work: &Work, repo: &Repo, begun: &str) -> String {
             )
         }
         Transport::Https => {
+            let proxy = match &work.goal.proxy {
+                Some(proxy) => format!("see whether the proxy of config.toml, `{proxy}`, lets it through\n"),
+                None if !work.site.proxies.is_empty() => {
+                    "this computer uses a proxy, and machines do so only where \
+                     config.toml names it: `network = { proxy = \"http://…\" }`\n"
+                        .into()
+                }
+                None => String::new(),
+            };
             format!(
-                "a private repository needs an ssh address, or a token: `git = {{ token = \"NAME\" }}`, {again}"
+                "{proxy}a private repository needs an ssh address, or a token: `git = {{ token = \"NAME\" }}`, {again}"
             )
         }
     }

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::guest::{Probed, Question, probe_script};
 use crate::lima::Instance;
-use crate::model::{Access, Door, HostOs, Openings};
+use crate::model::{Access, Door, HostOs, Openings, Proxy};
 use crate::plan::{Site, random_hex};
 use crate::process::{Cmd, Finished, Standing, standing};
 use crate::record::{MachineRecord, open_sessions};
@@ -92,6 +92,7 @@ impl Look<'_> {
                 forward_agent: record.forward_agent,
                 isolation: record.isolation,
                 openings: self.openings(),
+                doors: self.access().allow.iter().map(ToString::to_string).collect(),
             },
             os: self.site.host.os,
             settings: self.settings()?,
@@ -132,8 +133,12 @@ impl Look<'_> {
             .chain(proxies);
         let own: Vec<&String> = self.record.built.iter().flat_map(|built| built.env.values()).collect();
         // The guest's user has a home folder as well, and a project may name anything in its `env`.
+        // A proxy whose door is open is one that config.toml names.
+        let doors = self.access().allow;
         let is_told = |text: &String| {
-            "/home/dev".contains(text.as_str()) || own.iter().any(|value| value.contains(text))
+            "/home/dev".contains(text.as_str())
+                || own.iter().any(|value| value.contains(text))
+                || text.parse().is_ok_and(|proxy: Proxy| doors.contains(&proxy.door()))
         };
         all.filter(|(_, text)| text.len() > 3 && !is_told(text))
             .map(|(what, text)| Private { what: what.into(), text })
@@ -142,6 +147,10 @@ impl Look<'_> {
 
     /// What is open, as the last `up` left it: an edited file counts from the next one on.
     fn openings(&self) -> Openings {
+        super::doors::open(&self.access(), &self.record.addresses)
+    }
+
+    fn access(&self) -> Access {
         let words = self.record.built.iter().flat_map(|built| built.access.split(", "));
         let mut access = Access::default();
         for word in words {
@@ -151,7 +160,7 @@ impl Look<'_> {
                 door => access.allow.extend(door.parse::<Door>()),
             }
         }
-        super::doors::open(&access, &self.record.addresses)
+        access
     }
 
     /// The secrets that the configuration gives, but those whose name is a variable of the project's own anyway.

@@ -5,14 +5,19 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::model::{Access, Network, Opening, Openings, Place};
+use crate::model::{Access, Computer, Network, Opening, Openings, Place, Project, Proxy};
 use crate::plan::look_up;
 use crate::ui;
 
 /// Addresses by name.
 pub type Addresses = BTreeMap<String, Vec<Ipv4Addr>>;
 
-/// Looks up every name of `allow`. One that has no answer now keeps the last one.
+/// What a project's machine may reach: what its table opens, and this computer's proxy.
+pub fn access_of(project: &Project, computer: &Computer) -> Access {
+    project.access.with(computer.proxy.as_ref().map(Proxy::door))
+}
+
+/// Looks up every name that is opened. One that has no answer now keeps the last one.
 pub fn look_up_doors(access: &Access, last: &Addresses) -> Addresses {
     let names = access.allow.iter().filter_map(|door| match &door.place {
         Place::Name(name) => Some(name),
@@ -24,7 +29,7 @@ pub fn look_up_doors(access: &Access, last: &Addresses) -> Addresses {
         match found.or_else(|| last.get(name).cloned()) {
             Some(found) => drop(addresses.insert(name.clone(), found)),
             None => ui::warn(&format!(
-                "`{name}` in `allow` is not known to this computer's resolver: its door stays closed"
+                "`{name}`, which is to be reachable, is not known to this computer's resolver: its door stays closed"
             )),
         }
     }

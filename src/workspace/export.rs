@@ -95,6 +95,8 @@ fn steps(project: &Project, profiles: &[Profile], git_hosts: &[GitHost], arch: A
         git_hosts,
         needs_git: !project.repos.is_empty(),
         openings: None,
+        proxy: None,
+        allow: &[],
     })
 }
 

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 use crate::guest::{GitLogins, SecretValues, Stack, Step, Wanted, list_steps};
 use crate::lima::image::{built_in, identity as image_identity};
 use crate::model::{
-    Arch, Computer, GitHost, GitIdentity, Image, ImageName, ImageSource, Openings, Profile, Project,
+    Arch, Computer, GitHost, GitIdentity, Image, ImageName, ImageSource, Openings, Profile, Project, Proxy,
 };
 use crate::plan::{BoxUse, Goal};
 use crate::record::MachineRecord;
@@ -49,8 +49,10 @@ pub fn build_goal(
     let ca_certs = &workspace.computer.ca_certs;
     let isolation = project.isolation;
     let stack = Stack { profiles: &profiles, ca_certs, arch: context.host.arch, isolation };
-    let openings = doors::open(&project.access, &addresses);
-    let steps = steps(project, stack, &identity, &git_hosts, &openings);
+    let access = doors::access_of(project, &workspace.computer);
+    let openings = doors::open(&access, &addresses);
+    let proxy = workspace.computer.proxy.as_ref();
+    let steps = steps(project, stack, &identity, &git_hosts, (&openings, proxy));
     let source = image_source(&image, &workspace.computer, context.host.arch)?;
     let box_disk = disk_class(project.disk);
     let foundation = Foundation { image: image_identity(&source), arch: context.host.arch, disk: box_disk };
@@ -80,8 +82,9 @@ pub fn build_goal(
         ports: project.ports.clone(),
         forward_agent: project.forward_agent,
         isolation,
-        access: project.access.to_string(),
+        access: access.to_string(),
         openings,
+        proxy: proxy.cloned(),
         addresses,
         signing_key: identity.signing_key,
         secrets: secrets::digest(&project.secrets),
@@ -97,7 +100,7 @@ fn steps(
     stack: Stack,
     identity: &GitIdentity,
     git_hosts: &[GitHost],
-    openings: &Openings,
+    (openings, proxy): (&Openings, Option<&Proxy>),
 ) -> Vec<Step> {
     list_steps(&Wanted {
         stack,
@@ -108,6 +111,8 @@ fn steps(
         git_hosts,
         needs_git: !project.repos.is_empty(),
         openings: Some(openings),
+        proxy,
+        allow: &project.access.allow,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::doors::look_up_doors;
+use super::doors::{access_of, look_up_doors};
 use super::goal::{LookedUp, build_goal, complete_goal};
 use super::select::{Workspace, site};
 use super::watch::ensure_watch;
@@ -32,7 +32,7 @@ pub fn goal_of(context: &Context, workspace: &Workspace, project: &Project, box_
         return Err(record.claimed_by(&project.file, Some(repository)));
     }
     let (git_hosts, last) = recorded.map(|record| (record.git_hosts, record.addresses)).unwrap_or_default();
-    let addresses = look_up_doors(&project.access, &last);
+    let addresses = look_up_doors(&access_of(project, &workspace.computer), &last);
     build_goal(context, workspace, project, LookedUp { git_hosts, addresses }, box_use)
 }
 

@@ -10,14 +10,29 @@ use insta::assert_snapshot;
 use crate::first_up::BARE;
 use crate::world::World;
 
+/// A file that the guest was given by a step.
+fn file_of(world: &World, step: &str, name: &str) -> String {
+    let script =
+        fs::read_to_string(world.path(&format!("play/guests/hello/script-{step}"))).expect("the step ran");
+    let (_, rest) =
+        script.split_once(&format!("base64 -d >'{name}' <<'MACHINE_FILE'\n")).expect("a file in it");
+    let bytes = STANDARD.decode(rest.lines().next().expect("base64")).expect("base64");
+    String::from_utf8(bytes).expect("text")
+}
+
 /// The lines about closed and open addresses in the file that the guest was given.
 fn rules(world: &World) -> String {
-    let script = fs::read_to_string(world.path("play/guests/hello/script-floor")).expect("the step ran");
-    let (_, rest) = script.split_once("base64 -d >'floor.nft' <<'MACHINE_FILE'\n").expect("a file in it");
-    let text = STANDARD.decode(rest.lines().next().expect("base64")).expect("base64");
-    let text = String::from_utf8(text).expect("text");
+    let text = file_of(world, "floor", "floor.nft");
     let lines = text.lines().map(str::trim).filter(|line| line.starts_with("ip daddr"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Puts a proxy into config.toml, or takes it out again.
+fn name_proxy(world: &World, proxy: Option<&str>) {
+    let config = world.read(".config/machine/config.toml");
+    let (before, _) = config.split_once("\n[network]").unwrap_or((&config, ""));
+    let table = proxy.map_or_else(String::new, |proxy| format!("\n[network]\nproxy = \"{proxy}\"\n"));
+    world.write(".config/machine/config.toml", format!("{before}{table}"));
 }
 
 #[test]
@@ -68,4 +83,83 @@ fn a_clone_behind_a_closed_door_names_the_key() {
         "[hello]\nrepos = [\"https://10.9.9.9:8443/you/blog.git\"]\nallow = [\"10.9.9.9:8443\"]\n",
     );
     assert!(!world.run(&["up", "hello"]).stderr.contains("allow"));
+}
+
+#[test]
+fn a_proxy_is_one_more_door_and_told_to_the_guest_until_it_is_taken_away() {
+    let world = World::new();
+    world.configure("[hello]\nallow = [\"10.9.9.9:443\"]\n");
+    world.must(&["up", "hello"]);
+    name_proxy(&world, Some("http://10.1.1.1:3128"));
+    assert_snapshot!(world.run(&["diff", "hello"]), @"
+    exit code 0
+    --- stdout
+    WHAT    DIFFERENCE                                  NEEDS
+    access  10.9.9.9:443 → 10.9.9.9:443, 10.1.1.1:3128  re-provision
+    --- stderr
+    apply: `machine up hello`
+    ");
+    let stderr = world.must(&["up", "hello"]).stderr;
+    assert!(stderr.contains("  · floor: 2 doors open T s\n"), "{stderr}");
+    assert!(rules(&world).contains("ip daddr 10.1.1.1 meta l4proto { tcp, udp } th dport 3128 accept"));
+    assert_snapshot!(file_of(&world, "environment", "proxy.conf"), @r#"
+    [Manager]
+    DefaultEnvironment="HTTPS_PROXY=http://10.1.1.1:3128" "HTTP_PROXY=http://10.1.1.1:3128" "NO_PROXY=localhost,127.0.0.1,::1,10.9.9.9" "http_proxy=http://10.1.1.1:3128" "https_proxy=http://10.1.1.1:3128" "no_proxy=localhost,127.0.0.1,::1,10.9.9.9"
+    "#);
+    assert!(file_of(&world, "environment", "sshd.conf").contains("\"https_proxy=http://10.1.1.1:3128\""));
+    name_proxy(&world, None);
+    let stderr = world.must(&["up", "hello"]).stderr;
+    assert!(stderr.contains("  · floor: 1 door open T s\n"), "{stderr}");
+    assert_eq!(file_of(&world, "environment", "proxy.conf"), "");
+    assert!(!file_of(&world, "environment", "env.sh").contains("proxy"));
+}
+
+#[test]
+fn a_box_is_built_by_a_proxy_and_keeps_nothing_of_it() {
+    let world = World::new();
+    world.configure(BARE);
+    name_proxy(&world, Some("http://10.1.1.1:3128"));
+    let stderr = world.must(&["up", "hello"]).stderr;
+    let steps: Vec<&str> =
+        stderr.lines().filter(|line| line.contains("· environment") || line.contains("· floor")).collect();
+    assert_snapshot!(steps.join("\n"), @"
+    · environment: PATH, +6 T s
+    · floor: 1 door open T s
+    · environment: PATH T s
+    · floor: host and LAN closed T s
+    · environment: PATH, +6 T s
+    · floor: 1 door open T s
+    ");
+}
+
+#[test]
+fn a_proxy_with_a_log_in_is_refused_and_not_shown() {
+    let world = World::new();
+    world.configure(BARE);
+    name_proxy(&world, Some("http://me:hunter2@proxy.corp:3128"));
+    let refused = world.run(&["up", "hello"]);
+    assert!(!refused.to_string().contains("hunter2"));
+    assert_snapshot!(refused, @r#"
+    exit code 2
+    --- stderr
+    error: config.toml:11:9: network.proxy: a log-in has no place here: every program of every machine would have it
+      11 | proxy = "http://***@proxy.corp:3128"
+         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: edit `~/.config/machine/config.toml`
+    "#);
+    assert_eq!(world.effects(), "");
+}
+
+#[test]
+fn a_clone_that_a_proxy_may_have_stopped_says_so() {
+    let world = World::new();
+    world.configure("[hello]\nrepos = [\"https://10.9.9.9:8443/you/blog.git\"]\n");
+    world.knob("fail-clone", "");
+    name_proxy(&world, Some("http://10.1.1.1:3128"));
+    let stderr = world.run(&["up", "hello"]).stderr;
+    assert!(
+        stderr.contains("see whether the proxy of config.toml, `http://10.1.1.1:3128`, lets it through"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("allow"), "{stderr}");
 }

@@ -1,6 +1,7 @@
 //! `init`, `doctor` and `uninstall`: what is put on this computer, looked at, and taken away again.
 
 use std::fs;
+use std::net::TcpListener;
 
 use insta::assert_snapshot;
 
@@ -105,6 +106,30 @@ fn doctor_fails_when_something_needed_is_missing() {
     assert_eq!(of("ssh")["text"], "OpenSSH 8.8: machines can use no key with it; install 8.9 or later");
     assert_eq!(of("git")["verdict"], "ok");
     assert_eq!(of("agent")["verdict"], "remark");
+}
+
+#[test]
+fn doctor_says_whether_machines_have_a_proxy_and_one_answers() {
+    let world = World::new();
+    let proxy = |outcome: &Outcome| {
+        let line = outcome.stdout.lines().find(|line| line.contains(" proxy "));
+        line.unwrap_or_default().to_string()
+    };
+    let behind_one =
+        |world: &World| world.finish(world.machine(&["doctor"]).env("https_proxy", "http://10.9.9.9:1"));
+    assert_snapshot!(proxy(&behind_one(&world)), @r#"· proxy        this computer uses one (`https_proxy`), machines do not: `network = { proxy = "http://…" }` in config.toml leads them to it"#);
+    let config = world.read(".config/machine/config.toml");
+    let name_proxy = |port: u16| {
+        let text = format!("{config}\n[network]\nproxy = \"http://localhost:{port}\"\n");
+        world.write(".config/machine/config.toml", text);
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    name_proxy(port);
+    assert_eq!(proxy(&behind_one(&world)), format!("✓ proxy        machines use http://192.168.5.2:{port}"));
+    drop(listener);
+    let told = proxy(&world.run(&["doctor"]));
+    assert!(told.contains("nobody answers at http://192.168.5.2:"), "{told}");
 }
 
 #[test]
