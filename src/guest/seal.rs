@@ -74,8 +74,7 @@ pub fn boot_command_line(root: &str) -> Option<String> {
         !name.is_empty() && name.len() < 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     // A console that is quiet, since an emulated one is slow; of the security modules those that systems use: for the
     // others systemd loads programs into the kernel, which takes it a second under emulation.
-    // Memory that is freed is cleared: what a secret has passed through does not sleep with the machine.
-    let options = "rw console=ttyS0 quiet init_on_free=1 lsm=landlock,lockdown,yama,apparmor";
+    let options = "rw console=ttyS0 quiet lsm=landlock,lockdown,yama,apparmor";
     is_plain.then(|| format!("root=/dev/{name} {options}"))
 }
 

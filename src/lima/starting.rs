@@ -55,6 +55,8 @@ pub struct Acceleration<'a> {
     pub binary: &'a Path,
     /// What of this computer and its networks the guest may reach.
     pub openings: &'a Openings,
+    /// Whether the guest's kernel is to clear memory that is freed.
+    pub clears_freed: bool,
     /// Told once when it is not the fast way, or cannot be enclosed.
     pub say: &'a dyn Fn(&str),
 }
@@ -243,7 +245,7 @@ impl Driver<'_> {
         }
         launcher::write_launch(
             &self.layout.instance(name),
-            &Launch { engine, wakes, enclosure: found.ok() },
+            &Launch { engine, wakes, enclosure: found.ok(), clears_freed: acceleration.clears_freed },
         )?;
         Ok(Some(engine))
     }

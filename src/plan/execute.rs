@@ -145,6 +145,7 @@ impl Work<'_> {
         self.record.addresses.clone_from(&self.goal.addresses);
         self.record.openings.clone_from(&self.goal.openings);
         self.record.forward_agent = self.goal.forward_agent;
+        self.record.clears_freed = self.goal.secrets.is_some() && !self.goal.isolation.is_strict();
         self.record.signing_key.clone_from(&self.goal.signing_key);
         self.record.folder = self.goal.folder();
     }

@@ -65,8 +65,8 @@ impl Site<'_> {
             }
             return Ok(None);
         };
-        let openings = record.openings.clone();
-        match self.driver().wake(record, &note, road, &self.acceleration(&openings))? {
+        let as_it_slept = record.clone();
+        match self.driver().wake(record, &note, road, &self.acceleration(&as_it_slept))? {
             Woken::Up(started) => {
                 self.after_wake(record, road, &note);
                 Ok(Some(started))

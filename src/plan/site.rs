@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::layout::Layout;
 use crate::lima::launcher::{Choice, Engine};
 use crate::lima::{Acceleration, Begin, Driver, Limactl, Started, Status};
-use crate::model::{ByteSize, Host, HostOs, Openings, ProjectName};
+use crate::model::{ByteSize, Host, HostOs, ProjectName};
 use crate::process::Runner;
 use crate::record::{HostAgent, MachineRecord};
 use crate::ssh::{AgentServer, Attempt, HostBlock, Lend, Road, Service, render_hosts};
@@ -111,9 +111,10 @@ impl Site<'_> {
         })
     }
 
-    /// How QEMU is to be started for a guest that may reach so much.
-    pub(super) fn acceleration<'a>(&'a self, openings: &'a Openings) -> Acceleration<'a> {
-        Acceleration { choice: self.choice, binary: self.binary, openings, say: self.say }
+    /// How QEMU is to be started for a machine.
+    pub(super) fn acceleration<'a>(&'a self, record: &'a MachineRecord) -> Acceleration<'a> {
+        let (openings, clears_freed) = (&record.openings, record.clears_freed);
+        Acceleration { choice: self.choice, binary: self.binary, openings, clears_freed, say: self.say }
     }
 
     /// Makes a known machine answer: over the master that is up, a new one, or after starting it. Never provisions.
@@ -176,7 +177,7 @@ impl Site<'_> {
         } else {
             record.generation += 1;
             record.save(self.layout)?;
-            driver.start(&record.name, &road, &self.acceleration(&record.openings))?
+            driver.start(&record.name, &road, &self.acceleration(record))?
         };
         self.note_answer(record)?;
         Ok(started)

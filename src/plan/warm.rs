@@ -119,6 +119,8 @@ fn make(site: &Site, goal: &Goal, level: &Level, cached: &CachedBox) -> Result<(
         disk_bytes: goal.box_disk.bytes(),
         image: image.location.clone(),
         kernel: image.kernel.clone(),
+        // Machines that go on from it may have secrets.
+        clears_freed: true,
         ..MachineRecord::blank(name)
     };
     site.reserve_port(&mut record)?;
@@ -198,10 +200,9 @@ fn resume(work: &mut Work, held: &WarmBox) -> Result<Started> {
     let road = site.prepare_start(&mut work.record, &found.config)?;
     work.record.generation += 1;
     work.record.save(site.layout)?;
-    let openings = work.record.openings.clone();
     let from = held.cached.warm_memory();
     let disk_bytes = work.goal.disk.bytes();
-    let engine = driver.thaw(&name, &warm.memory, &from, disk_bytes, &site.acceleration(&openings))?;
+    let engine = driver.thaw(&name, &warm.memory, &from, disk_bytes, &site.acceleration(&work.record))?;
     become_own(site, &road, &warm.host_key)?;
     road.prepare()?;
     driver.wait_for_answer(&road).because(|| "it does not answer as a machine of its own")?;

@@ -46,6 +46,9 @@ pub struct MachineRecord {
     /// Whether its login user is root in it; decided when it is made.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Whether its kernel clears memory that is freed, from its next boot on: secrets of its have passed through there.
+    #[serde(default)]
+    pub clears_freed: bool,
     /// Whether sessions lend the agent.
     pub forward_agent: bool,
     /// The folder, below the home folder, that sessions open in.
@@ -183,6 +186,7 @@ impl MachineRecord {
             kernel: None,
             disk_bytes: 0,
             isolation: Isolation::Standard,
+            clears_freed: false,
             forward_agent: false,
             folder: String::new(),
             git_hosts: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 
 use crate::secret_sources::given;
-use crate::world::World;
+use crate::world::{World, skip};
 
 const CANARY: &str = "canary-4f1d-value";
 const PROJECT: &str = "[hello]\nrepos = [\"git@github.com:you/hello.git\"]\nsetup = [\"echo set up\"]\n\n\
@@ -34,6 +34,36 @@ fn holding(folder: &Path, text: &str, found: &mut Vec<String>) {
             found.push(path.display().to_string());
         }
     }
+}
+
+/// Whether the kernel of its last boot clears what is freed.
+fn clears_freed(world: &World) -> bool {
+    let launch = world.read(".local/share/machine/lima/hello/launch.json");
+    let launch: serde_json::Value = serde_json::from_str(&launch).expect("JSON");
+    launch["clears_freed"] == true
+}
+
+#[test]
+fn a_machine_with_secrets_boots_so_that_none_sleeps_with_it() {
+    if !cfg!(target_os = "linux") {
+        skip("machines do not sleep on this system");
+        return;
+    }
+    let world = with_canary(PROJECT);
+    world.configure("[hello]\n");
+    world.must(&["up", "hello"]);
+    assert!(!clears_freed(&world));
+    // One that runs is told by the guest; it counts from the next boot on.
+    world.configure(PROJECT);
+    world.must(&["up", "hello"]);
+    assert!(!clears_freed(&world));
+    world.must(&["down", "hello"]);
+    world.must(&["run", "hello", "--", "true"]);
+    assert!(clears_freed(&world));
+    world.configure("[hello]\n");
+    world.must(&["down", "hello"]);
+    world.must(&["up", "hello"]);
+    assert!(!clears_freed(&world));
 }
 
 #[test]

@@ -108,6 +108,12 @@ memory_holds_no_secret() {
   cp "$config/projects.toml" "$home/projects.kept"
   sed -i "/^\[blog\]/a secrets = { CANARY = { file = \"$home/canary\" } }" "$config/projects.toml"
   expect 0 "$machine" up blog
+  # Booted before it had a secret, it clears nothing of what is freed.
+  expect 1 "$machine" sleep blog
+  contains 'once it was down and up'
+  expect 0 "$machine" down blog
+  expect 0 "$machine" up blog
+  guest 'grep -qw init_on_free=1 /proc/cmdline'
   guest 'word=CANARY; word=$word-IN-MEMORY; export word; nohup sleep 100000 >/dev/null 2>&1 & [ -s /run/secrets/CANARY ]'
   expect 0 "$machine" sleep blog --force
   key=$(find "$XDG_RUNTIME_DIR/machine" -name '*.key')

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Engine;
+use super::{Engine, Launch};
 use crate::failure::{Failure, Result};
 
 /// How Lima's forward of the ssh port begins (qemu.go, `Cmdline`).
@@ -67,11 +67,18 @@ fn value_of<'a>(args: &'a [OsString], key: &'a str) -> Option<&'a OsStr> {
 /// The machine type of ARM has no such device in every version of QEMU.
 const GENERATION: [&str; 2] = ["-device", "vmgenid,guid=auto"];
 
+/// What has a guest's kernel clear all memory that is freed, and at its boot all there is: what a secret has passed through
+/// does not sleep with the machine.
+const CLEARS_FREED: &str = "init_on_free=1";
+
 /// Adds free page reporting and a generation, takes IPv6 away, and puts software emulation where KVM is not to be used.
-pub(super) fn rewrite(args: &[OsString], engine: Engine, is_enclosed: bool) -> Vec<OsString> {
+pub(super) fn rewrite(args: &[OsString], launch: &Launch) -> Vec<OsString> {
     let mut rewritten = args.to_vec();
-    change_network(&mut rewritten, is_enclosed);
-    if engine == Engine::Tcg {
+    change_network(&mut rewritten, launch.enclosure.is_some());
+    if launch.clears_freed {
+        add_to_value(&mut rewritten, "-append", CLEARS_FREED);
+    }
+    if launch.engine == Engine::Tcg {
         emulate(&mut rewritten);
     }
     // Pages that the guest frees go back to the host; Lima's QEMU has no balloon device at all.
@@ -80,6 +87,14 @@ pub(super) fn rewrite(args: &[OsString], engine: Engine, is_enclosed: bool) -> V
         rewritten.extend(GENERATION.map(OsString::from));
     }
     rewritten
+}
+
+fn add_to_value(args: &mut [OsString], key: &str, word: &str) {
+    for index in 1..args.len() {
+        if args[index - 1] == key {
+            args[index].push(format!(" {word}"));
+        }
+    }
 }
 
 /// IPv6 leads to the host's own loopback, at `fec0::2`. In a namespace that only pasta reaches, sshd's port is open at every
@@ -132,9 +147,19 @@ fn emulated_machine(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lima::launcher::Enclosure;
+    use crate::model::Openings;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn launch(engine: Engine) -> Launch {
+        Launch { engine, wakes: None, enclosure: None, clears_freed: false }
+    }
+
+    fn enclosure() -> Enclosure {
+        Enclosure { pasta: "/p".into(), nft: "/n".into(), openings: Openings::default() }
     }
 
     const NET: &str =
@@ -179,7 +204,7 @@ mod tests {
     #[test]
     fn kvm_keeps_limas_choice() {
         let args = words("-cpu host -machine q35,accel=kvm");
-        let rewritten = rewrite(&args, Engine::Kvm, false);
+        let rewritten = rewrite(&args, &launch(Engine::Kvm));
         assert_eq!(rewritten[..4], args);
         let added = "-device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto";
         assert_eq!(rewritten[4..], words(added));
@@ -187,12 +212,12 @@ mod tests {
 
     #[test]
     fn emulation_replaces_kvm_on_both_architectures() {
-        let x86 = rewrite(&words("-cpu host -machine q35,accel=kvm -smp 2"), Engine::Tcg, false);
+        let x86 = rewrite(&words("-cpu host -machine q35,accel=kvm -smp 2"), &launch(Engine::Tcg));
         let expected = "-cpu max -machine q35,vmport=off -smp 2 -accel tcg,thread=multi,tb-size=512 \
             -global ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1 \
             -device virtio-balloon-pci,free-page-reporting=on -device vmgenid,guid=auto";
         assert_eq!(x86, words(expected));
-        let arm = rewrite(&words("-cpu host -machine virt,accel=kvm"), Engine::Tcg, false);
+        let arm = rewrite(&words("-cpu host -machine virt,accel=kvm"), &launch(Engine::Tcg));
         let expected = "-cpu max -machine virt -accel tcg,thread=multi,tb-size=512 \
             -device virtio-balloon-pci,free-page-reporting=on";
         assert_eq!(arm, words(expected));
@@ -201,8 +226,9 @@ mod tests {
     #[test]
     fn the_network_loses_ipv6_and_is_open_where_only_pasta_comes() {
         let args = words(&format!("-m 1 {NET} -netdev stream,id=x"));
-        let network = |is_enclosed| {
-            let rewritten = rewrite(&args, Engine::Kvm, is_enclosed);
+        let network = |is_enclosed: bool| {
+            let rewritten =
+                rewrite(&args, &Launch { enclosure: is_enclosed.then(enclosure), ..launch(Engine::Kvm) });
             (rewritten[3].to_string_lossy().into_owned(), rewritten[5].to_string_lossy().into_owned())
         };
         let usual =
@@ -212,9 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_clears_what_is_freed_where_it_is_asked_to() {
+        let args = [words("-m 1 -append"), vec!["root=/dev/vda rw".into()], words("-kernel /k")].concat();
+        let appended = |clears_freed| {
+            let launch = Launch { clears_freed, ..launch(Engine::Kvm) };
+            value_of(&rewrite(&args, &launch), "-append").expect("its value").to_owned()
+        };
+        assert_eq!(appended(true), "root=/dev/vda rw init_on_free=1");
+        assert_eq!(appended(false), "root=/dev/vda rw");
+    }
+
+    #[test]
     fn emulation_that_lima_chose_itself_is_left_alone() {
         let args = words("-cpu max -machine q35,vmport=off -accel tcg,thread=multi,tb-size=512");
-        assert_eq!(rewrite(&args, Engine::Tcg, false)[..6], args);
-        assert_eq!(rewrite(&args, Engine::Tcg, false).len(), 10);
+        assert_eq!(rewrite(&args, &launch(Engine::Tcg))[..6], args);
+        assert_eq!(rewrite(&args, &launch(Engine::Tcg)).len(), 10);
     }
 }

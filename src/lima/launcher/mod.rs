@@ -55,6 +55,9 @@ pub struct Launch {
     /// The network of its own that it gets; `None` where this computer cannot give it one.
     #[serde(default)]
     pub enclosure: Option<Enclosure>,
+    /// Whether the guest's kernel is told to clear memory that is freed; only where Lima hands it to QEMU.
+    #[serde(default)]
+    pub clears_freed: bool,
 }
 
 /// What a network of its own is made with, and what is open in it.
@@ -164,7 +167,7 @@ fn prepare(argv0: &Path, args: &[OsString]) -> Result<Start> {
         Call::Probe => Start { qemu: link.qemu, args: args.to_vec(), boot: None },
         Call::Boot { instance, port } => {
             let launch = read_launch(&instance)?;
-            let mut args = rewrite(args, launch.engine, launch.enclosure.is_some());
+            let mut args = rewrite(args, &launch);
             args.extend(filter::arguments(&link.qemu));
             let args = wait_for_memory(args, launch.wakes.as_deref())?;
             let boot = launch.enclosure.map(|enclosure| (instance, port, enclosure));
@@ -244,7 +247,8 @@ mod tests {
         let failure = prepare(&link, &boot).expect_err("no launch.json yet");
         assert!(failure.error.to_string().contains("launch.json"), "{failure:?}");
         let launch = |wakes: Option<String>, enclosure: Option<Enclosure>| {
-            write_launch(&instance, &Launch { engine: Engine::Tcg, wakes, enclosure }).expect("written");
+            write_launch(&instance, &Launch { engine: Engine::Tcg, wakes, enclosure, clears_freed: false })
+                .expect("written");
             prepare(&link, &boot)
         };
         let args = launch(None, None).expect("a boot").args;

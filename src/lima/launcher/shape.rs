@@ -1,7 +1,7 @@
 //! Whether two command lines of QEMU make the same machine: a memory fits no other.
 //!
 //! Enters: arguments. Leaves: a digest. Where its files lie, its name, its card's address and the port that reaches it may
-//! differ: a guest cannot tell, or is told. Waiting for a memory is no part of it.
+//! differ: a guest cannot tell, or is told. What a kernel is told at its boot, and waiting for a memory, are no part of it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -25,9 +25,9 @@ pub fn shape_of(args: &[OsString]) -> String {
     let value_of = |key: &str| args.windows(2).find(|pair| pair[0] == key).map(|pair| &pair[1]);
     let folder = value_of("-pidfile").and_then(|file| Path::new(file).parent()?.to_str());
     let folder = folder.map(|folder| format!("{folder}/")).unwrap_or_default();
-    let name = value_of("-name");
+    let aside = [value_of("-name"), value_of("-append")];
     let mut hasher = Sha256::new();
-    for arg in args.iter().filter(|arg| Some(*arg) != name) {
+    for arg in args.iter().filter(|arg| !aside.contains(&Some(*arg))) {
         match arg.to_str() {
             Some(text) => hasher.update(without_own(text, &folder)),
             None => hasher.update(arg.as_bytes()),
@@ -77,6 +77,7 @@ mod tests {
             -name lima-blog -pidfile /l/blog/qemu.pid -machine q35";
         assert_eq!(shape(line), shape(&line.replace("blog", "other")));
         assert_eq!(shape(line), shape(&line.replace("1d:5c:f0", "00:00:01")));
+        assert_eq!(shape(&format!("{line} -append rw")), shape(&format!("{line} -append init_on_free=1")));
         assert_ne!(shape(line), shape(&line.replace("/l/blog/disk", "/elsewhere/disk")));
         assert_ne!(shape(line), shape(&line.replace("x=1", "x=2")));
         assert_ne!(shape(line), shape(&line.replace("q35", "virt")));
