@@ -23,9 +23,9 @@ if ! cmp -s proxy.conf "$before"; then
   fi
   # Docker fetches images itself, with the variables that it was started with.
   systemctl daemon-reload
-  systemctl try-restart docker.service
+  ! systemctl -q is-active docker.service || systemctl restart docker.service
   if [ -S /run/user/1000/systemd/private ]; then
     as_dev systemctl --user daemon-reload
-    as_dev systemctl --user try-restart docker.service
+    as_dev bash -c '! systemctl -q --user is-active docker-rootless.service || systemctl --user restart docker-rootless.service'
   fi
 fi
