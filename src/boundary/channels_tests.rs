@@ -312,7 +312,9 @@ fn what_the_guest_has_of_its_host_is_found() {
         }),
         ("environment", "crosses, as stated", |o| {
             o.stated.doors.push("proxy.corp:3128".into());
-            o.guest.variables.push_str("https_proxy=http://proxy.corp:3128");
+            o.guest.variables.push_str("NO_PROXY=localhost\nhttps_proxy=http://proxy.corp:3128\n");
+            let told = super::guest::environment(o).detail;
+            assert!(told.contains("the proxy of your config.toml"), "{told}");
         }),
         ("environment", "not probed", |o| o.guest.variables.clear()),
         ("x11", "FAILED", |o| o.guest.variables.push_str("DISPLAY=localhost:10.0")),

@@ -49,7 +49,7 @@ pub(super) fn environment(seen: &Observed) -> Judgement {
     }
     let is_proxy = |line: &&str| {
         let name = line.split('=').next().unwrap_or_default().to_ascii_lowercase();
-        name.ends_with("_proxy") && !line.ends_with('=')
+        name.ends_with("_proxy") && name != "no_proxy" && !line.ends_with('=')
     };
     match variables.lines().filter(is_proxy).find_map(|line| line.split_once('=')) {
         Some((name, value)) if is_named(seen, value) => Judgement::crosses(format!(

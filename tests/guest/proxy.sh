@@ -42,7 +42,7 @@ proxy_leads_out() {
   contains closed
   output=$("$machine" doctor)
   contains "machines use http://192.168.5.2:$proxy_port"
-  output=$("$machine" boundary blog || true)
+  output=$("$machine" boundary blog --json || true)
   contains 'the proxy of your config.toml'
   name_proxy
   output=$(proxied "${get[@]}" || true)
