@@ -105,6 +105,10 @@ same_environment() {
   path=$("$machine" run blog -- printenv PATH)
   same "$(host_ssh printenv PATH)" "$path"
   same "$(echo 'printenv PATH' | host_ssh -T bash)" "$path"
+  # Services of the user's own find their bus.
+  output=$("$machine" run blog -- systemctl --user show-environment)
+  contains 'DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus'
+  "$machine" run blog -- systemd-run --user --quiet --pipe --wait -- busctl --user --no-pager status
   output=$(echo 'printenv PATH' | "$machine" ssh blog)
   contains /home/dev/.local/bin
 }
