@@ -58,6 +58,7 @@ const NETWORK: Schema = Schema {
         ("allow", "projects.toml, in a project's table or below `[defaults]`"),
         ("host_access", "projects.toml, in a project's table or below `[defaults]`"),
         ("lan_access", "projects.toml, in a project's table or below `[defaults]`"),
+        ("no_proxy", "a project's `env`; what `allow` opens is in it already"),
     ],
 };
 const ARCHITECTURES: Schema =

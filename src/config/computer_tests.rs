@@ -56,6 +56,8 @@ fn every_key_is_read() {
             signing_key = "{PUBLIC_KEY}"
             [lima]
             accept_unknown_version = true
+            [network]
+            proxy = "http://proxy.corp:3128"
             [images.debian-13.amd64]
             location = "/srv/images/debian.qcow2"
             kernel = "/srv/images/vmlinuz"
@@ -83,6 +85,7 @@ fn every_key_is_read() {
     );
     assert_eq!(computer.memory_budget, Some(ByteSize::from_gib(12)));
     assert!(computer.without_warm_boxes);
+    assert_eq!(computer.proxy.map(|proxy| proxy.to_string()).as_deref(), Some("http://proxy.corp:3128"));
     assert_eq!((computer.accelerator, computer.accept_unknown_lima_version), (Accelerator::Tcg, true));
     assert_eq!(computer.git.name.as_deref(), Some("You Yourself"));
     assert_eq!(computer.git.email.as_deref(), Some("you@example.com"));
@@ -91,6 +94,25 @@ fn every_key_is_read() {
     assert_eq!(debian.kernel.as_ref().unwrap().cmdline, "root=/dev/vda rw console=ttyS0");
     let ubuntu = &computer.images[&(ImageName::Ubuntu2404, Arch::Arm64)];
     assert_eq!(ubuntu.digest.as_ref().unwrap().hex, "ab".repeat(64));
+}
+
+#[test]
+fn a_proxy_is_an_address_and_the_rest_of_a_network_is_a_projects() {
+    assert_snapshot!(Home::new(
+        "[network]\nproxy = \"https://proxy.corp:3128\"\nallow = [\"a.corp:22\"]\nno_proxy = \"a.corp\"\n",
+        &[],
+    ).report(), @r#"
+    error: config.toml:2:9: network.proxy: expected an address such as `http://proxy.corp:3128`, got `https://proxy.corp:3128`
+      2 | proxy = "https://proxy.corp:3128"
+        |         ^^^^^^^^^^^^^^^^^^^^^^^^^
+    error: config.toml:3:1: `allow` belongs in projects.toml, in a project's table or below `[defaults]`
+      3 | allow = ["a.corp:22"]
+        | ^^^^^
+    error: config.toml:4:1: `no_proxy` belongs in a project's `env`; what `allow` opens is in it already
+      4 | no_proxy = "a.corp"
+        | ^^^^^^^^
+    hint: edit `DIR/config.toml`
+    "#);
 }
 
 #[test]

@@ -27,12 +27,15 @@ command -v tmux >/dev/null || { sudo apt-get -qq update && sudo apt-get -qq inst
 tmux has-session -t work 2>/dev/null || tmux new-session -d -s work "sleep 100000"'
 }
 
+# How far it has counted; for a moment the file is empty.
+counted() { guest 'until read -r count </dev/shm/count; do :; done; echo "$count"'; }
+
 # Fails unless all of that is there and goes on; the clock is right, Lima is content and the file system is whole.
 lives() {
   local before after begun clock
-  before=$(guest 'cat /dev/shm/count')
+  before=$(counted)
   sleep 2
-  after=$(guest 'cat /dev/shm/count')
+  after=$(counted)
   [ "$after" -gt "$before" ]
   guest 'kill -0 "$(cat /tmp/pid)" && tmux has-session -t work'
   # Every line once, in order: nothing was lost or done twice.
@@ -133,7 +136,7 @@ boots_cold() {
   guest 'echo "on the disk" >~/kept; sync'
   expect 0 "$machine" sleep blog
   "$@"
-  expect 0 "$machine" run blog -- cat kept
+  expect 0 "$machine" run blog -- cat /home/dev/kept
   contains "boots cold: $reason"
   contains 'on the disk'
   guest '! sudo dmesg | grep -E "EXT4-fs error"; [ ! -e /dev/shm/count ]'
