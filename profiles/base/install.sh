@@ -85,6 +85,7 @@ packages() {
   else
     names+=(docker-compose-v2)
   fi
+  [[ ! -e /etc/machine/strict ]] || names+=(iptables rootlesskit slirp4netns socat uidmap)
   if dpkg --status "${names[@]}" &>/dev/null; then
     return
   fi
@@ -130,9 +131,8 @@ EOF
 
 # Docker starts when its socket is first used; until then it costs no memory.
 docker_on_demand() {
-  # Where the login user is no root, nobody may use it: it would be as good.
   if [[ -e /etc/machine/strict ]]; then
-    systemctl --quiet mask --now docker.service docker.socket containerd.service
+    docker_without_root
     return
   fi
   usermod --append --groups docker dev
@@ -140,6 +140,67 @@ docker_on_demand() {
     systemctl --quiet disable --now docker.service containerd.service
   fi
   systemctl --quiet enable --now docker.socket
+}
+
+# Where the login user is no root, root's Docker would make it that: nobody may
+# use it. The user has one of its own, in a user namespace. It starts when its
+# socket is first used, too: dockerd takes no socket over from systemd through
+# rootlesskit, so socat stands before it, which passes the end of one direction
+# on and keeps the other, as `docker run` needs it.
+docker_without_root() {
+  systemctl --quiet mask --now docker.service docker.socket containerd.service
+  # What it asks its namespace's network for, and only root may load.
+  put /etc/modules-load.d/machine-docker.conf <<'EOF'
+br_netfilter
+ip_tables
+iptable_filter
+iptable_nat
+overlay
+veth
+xt_addrtype
+xt_conntrack
+xt_MASQUERADE
+EOF
+  # Those that a kernel does not have are built into it.
+  systemctl restart systemd-modules-load.service || true
+  put /etc/systemd/user/docker.socket <<'EOF'
+[Unit]
+Description=Docker without root, started when it is first used
+
+[Socket]
+ListenStream=%t/docker.sock
+SocketMode=0600
+Accept=yes
+MaxConnections=1024
+
+[Install]
+WantedBy=sockets.target
+EOF
+  put /etc/systemd/user/docker@.service <<'EOF'
+[Unit]
+Description=A connection to Docker without root
+Requires=docker-rootless.service
+After=docker-rootless.service
+CollectMode=inactive-or-failed
+
+[Service]
+ExecStart=/usr/bin/socat -t 31536000 FD:3 UNIX-CONNECT:%t/docker-rootless.sock
+EOF
+  put /etc/systemd/user/docker-rootless.service <<'EOF'
+[Unit]
+Description=Docker without root
+
+[Service]
+Type=notify
+NotifyAccess=all
+Environment=PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+ExecStart=/usr/share/docker.io/contrib/dockerd-rootless.sh --host=unix://%t/docker-rootless.sock
+Delegate=yes
+KillMode=mixed
+LimitNOFILE=infinity
+TasksMax=infinity
+EOF
+  systemctl --quiet --global enable docker.socket
 }
 
 # A laptop that wakes up leaves its guests behind by hours: step, always.

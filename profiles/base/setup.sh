@@ -32,3 +32,9 @@ line ~/.config/fish/conf.d/direnv.fish 'direnv hook fish | source'
 
 # What npm downloaded is installed by now; half a gigabyte nobody needs again.
 rm -rf ~/.npm/_cacache
+
+# The login user's own Docker, where it may not use root's.
+if [[ -e /etc/machine/strict ]] && ! docker context inspect rootless &>/dev/null; then
+  docker context create rootless --docker "host=unix:///run/user/$(id -u)/docker.sock" >/dev/null
+  docker context use rootless >/dev/null
+fi

@@ -58,7 +58,7 @@ const PROJECT_KEYS: &str = r#"# Cloned into ~/code by ssh or https; `machine ssh
 #allow = ["gitlab.corp:22", "10.2.0.0/16"]
 
 # `strict`: the login user is not root in the machine and cannot become it, which makes the machine's own rules hold
-# against what runs in it. No sudo, no Docker, no sleep. Counts for new machines.
+# against what runs in it. No sudo, no sleep; Docker without root. Counts for new machines.
 #isolation = "standard"
 
 # The system: IMAGES. Default: what provision.toml says.

@@ -185,7 +185,7 @@ git = { token = \"PLAIN\", username = \"me\" }" >>"$config/projects.toml"
   lacks "$canary"
   same "$("$machine" run vault -- cat README)" blog
   expect 0 "$machine" run vault -- git fetch
-  output=$("$machine" run vault -- sh -c 'cat /etc/gitconfig ~/.gitconfig .git/config 2>/dev/null')
+  output=$("$machine" run vault -- sh -c 'cat /etc/gitconfig ~/.gitconfig .git/config 2>/dev/null; true')
   contains 'git-credential PLAIN'
   lacks "$canary"
   kill "$(cat "$home/https.pid")"

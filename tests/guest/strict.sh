@@ -1,16 +1,20 @@
 # shellcheck shell=bash
 # The checks of a machine whose login user is no root: every way to become it is tried, and root's own way in is there.
 # shellcheck disable=SC2154 # machine, home, here, config, data and git_port are set by the suite.
-# shellcheck disable=SC2016 # The guest's shell expands it.
+# shellcheck disable=SC2016,SC2088 # The guest's shell expands it.
 # shellcheck disable=SC2034 # output is read by contains.
 
-in_strict() { "$machine" run cell -- bash -c "$1" </dev/null; }
+in_strict() { in_strict_with "$1" </dev/null; }
+
+in_strict_with() { "$machine" run cell -- bash -c "$*"; }
 
 # As the host is root there; the connection is the one that `machine` uses.
-root_in_strict() {
+root_in_strict() { root_in_strict_with "$1" </dev/null; }
+
+root_in_strict_with() {
   local uuid
   uuid=$(sed -n 's/.*"uuid": "\(........\).*/\1/p' "$home/.local/state/machine/machines/cell/machine.json")
-  ssh -F "$data/s/$uuid/root-config" guest -- "$1" </dev/null
+  ssh -F "$data/s/$uuid/root-config" guest -- "$1"
 }
 
 # Fails if the login user is root, by any way that is known.
@@ -63,6 +67,45 @@ strict_floor_holds() {
   contains closed
   # In a network of its own that the user may make, there is nothing at all.
   in_strict "unshare --user --map-root-user --net true"
+}
+
+# Docker of the user's own, as the base profile sets it up; the image is made of one program, so that no registry is needed.
+strict_docker() {
+  local install=$here/../../profiles/base/install.sh
+  root_in_strict 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends \
+    busybox-static docker-buildx docker-cli docker-compose docker.io iptables rootlesskit slirp4netns socat uidmap'
+  {
+    sed -n '/^put() {/,/^}/p; /^docker_without_root() {/,/^}/p' "$install"
+    printf 'set -euo pipefail\nwork=$(mktemp -d)\ndocker_without_root\nloginctl enable-linger dev\n'
+  } | root_in_strict_with 'bash -s'
+  sed -n '/^if \[\[ -e .etc.machine.strict/,/^fi/p' "$here/../../profiles/base/setup.sh" | in_strict_with bash -s
+  "$machine" down cell
+  "$machine" up cell
+  same "$(in_strict 'docker info --format "{{.SecurityOptions}}" | grep -o rootless')" rootless
+  in_strict 'mkdir -p ~/web && cd ~/web && cp "$(command -v busybox)" busybox && echo from-a-container >index.html &&
+    tar -c busybox index.html | docker import - web'
+  in_strict_with 'cat >~/web/compose.yaml' <<'YAML'
+services:
+  web:
+    image: web
+    command: ["/busybox", "httpd", "-f", "-p", "8080", "-h", "/"]
+    ports: ["5173:8080"]
+YAML
+  expect 0 in_strict 'cd ~/web && docker compose up --detach --wait'
+  same "$(in_strict '~/web/busybox wget -q -O - http://127.0.0.1:5173/index.html')" from-a-container
+  # What a container says arrives, with nothing to say to it and with something.
+  same "$(in_strict 'docker run --rm web /busybox echo said')" said
+  same "$(echo heard | in_strict_with 'docker run --rm -i web /busybox cat')" heard
+  # Root in a container is the login user outside of it, and the floor holds for it.
+  start_listener
+  output=$(in_strict 'docker run --rm -v /var/lib/machine:/host web /busybox touch /host/steps/mine' 2>&1 || true)
+  contains 'ermission denied'
+  output=$(in_strict "docker exec web-web-1 /busybox nc -w 3 192.168.5.2 $listener_port" 2>&1 || true)
+  lacks here
+  output=$(in_strict 'docker exec web-web-1 /busybox wget -q -O - http://deb.debian.org/debian/dists/stable/Release' 2>&1)
+  contains Debian
+  is_no_root
+  expect 0 in_strict 'cd ~/web && docker compose down'
 }
 
 strict_sandboxes() {
