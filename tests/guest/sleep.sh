@@ -61,9 +61,25 @@ server_lives() {
   same "$(guest 'systemctl show --property=MainPID --value served')" "$server_pid"
 }
 
+# A container, which has to be the same one ever after; `install_docker` is in compose.sh.
+start_container() {
+  install_docker
+  guest 'sudo docker rm --force lives >/dev/null 2>&1
+    sudo docker run --detach --name lives web /busybox sh -c "while :; do /busybox sleep 1; done"'
+  container=$(inspect_container)
+}
+
+inspect_container() { guest 'sudo docker inspect --format "{{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}" lives'; }
+
+container_lives() {
+  same "$(inspect_container)" "$container"
+  same "$(guest 'sudo docker exec lives /busybox echo inside')" inside
+}
+
 sleep_and_wake() {
   start_lives
   start_server
+  start_container
   local round rounds=${SLEEPS:-50}
   for ((round = 1; round <= rounds; round++)); do
     expect 0 "$machine" sleep blog
@@ -75,7 +91,9 @@ sleep_and_wake() {
     lacks 'boots cold'
     lives
     server_lives
+    container_lives
   done
+  guest 'sudo docker rm --force lives'
   expect 0 "$machine" ports blog remove "$server_port"
   same "$(ls "$XDG_RUNTIME_DIR/machine")" ''
 }
