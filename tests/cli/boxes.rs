@@ -128,8 +128,8 @@ fn a_failed_build_goes_on_where_it_stopped() {
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
-      · floor: host and LAN closed T s
       · environment: PATH T s
+      · floor: host and LAN closed T s
       · shell: bash T s
     ✓ provision 4 of 4 steps run T s
     the machine that builds it is kept, stopped
@@ -320,8 +320,8 @@ fn a_full_disk_is_said_with_its_numbers_and_old_boxes_stay() {
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
-      · floor: host and LAN closed T s
       · environment: PATH T s
+      · floor: host and LAN closed T s
       · shell: bash T s
       · apt: python3-pip, unzip T s
       · go: install.sh T s

@@ -22,8 +22,8 @@ fn the_first_command_a_newcomer_types_works() {
     ✓ boot      ssh ready T s
       · the first provisioning takes some minutes, a quarter of an hour under software emulation; it happens once
       · guest: session helper, apt settings T s
-      · floor: host and LAN closed T s
       · environment: PATH, +1 T s
+      · floor: host and LAN closed T s
       · shell: bash T s
       · apt: ca-certificates, curl, +3 T s
       · base: install.sh T s
@@ -62,8 +62,8 @@ fn the_effects_of_the_first_command() {
     ssh ask
     ssh stop steps left over
     guest step guest
-    guest step floor
     guest step environment
+    guest step floor
     guest step shell
     guest step HASH
     guest step HASH

@@ -172,8 +172,8 @@ fn an_unfinished_machine_is_told() {
     ✓ create    disk up to 16 GiB T s
     ✓ boot      ssh ready T s
       · guest: session helper, apt settings T s
-      · floor: host and LAN closed T s
       · environment: PATH T s
+      · floor: host and LAN closed T s
       · shell: bash T s
     ✓ provision 4 of 4 steps run T s
     ✓ seal      2 packages T s
