@@ -4,18 +4,23 @@
 # shellcheck disable=SC2034 # output is read by contains.
 # shellcheck disable=SC2016,SC2088 # What stands in single quotes is for the guest.
 
-# Docker and compose are Debian's; the image is made of one program, so that no registry is needed.
-install_docker() {
-  "$machine" run blog -- sudo sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install \
-    --no-install-recommends docker.io docker-cli docker-compose iptables busybox-static' </dev/null
-  quiet_ssh 'mkdir -p ~/web && cd ~/web && cp "$(command -v busybox)" busybox && echo from-a-container >index.html &&
-    tar -c busybox index.html | sudo docker import - web && cat >compose.yaml' <<'YAML'
+# A server in a container, with a port that is published in the guest.
+web_service() {
+  cat <<'YAML'
 services:
   web:
     image: web
     command: ["/busybox", "httpd", "-f", "-p", "8080", "-h", "/"]
     ports: ["5173:8080"]
 YAML
+}
+
+# Docker and compose are Debian's; the image is made of one program, so that no registry is needed.
+install_docker() {
+  "$machine" run blog -- sudo sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install \
+    --no-install-recommends docker.io docker-cli docker-compose iptables busybox-static' </dev/null
+  web_service | quiet_ssh 'mkdir -p ~/web && cd ~/web && cp "$(command -v busybox)" busybox && echo from-a-container >index.html &&
+    tar -c busybox index.html | sudo docker import - web && cat >compose.yaml'
 }
 
 in_container() { quiet_ssh "sudo docker exec web-web-1 /busybox $*" </dev/null 2>&1; }

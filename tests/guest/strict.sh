@@ -84,13 +84,7 @@ strict_docker() {
   same "$(in_strict 'docker info --format "{{.SecurityOptions}}" | grep -o rootless')" rootless
   in_strict 'mkdir -p ~/web && cd ~/web && cp "$(command -v busybox)" busybox && echo from-a-container >index.html &&
     tar -c busybox index.html | docker import - web'
-  in_strict_with 'cat >~/web/compose.yaml' <<'YAML'
-services:
-  web:
-    image: web
-    command: ["/busybox", "httpd", "-f", "-p", "8080", "-h", "/"]
-    ports: ["5173:8080"]
-YAML
+  web_service | in_strict_with 'cat >~/web/compose.yaml'
   expect 0 in_strict 'cd ~/web && docker compose up --detach --wait'
   same "$(in_strict '~/web/busybox wget -q -O - http://127.0.0.1:5173/index.html')" from-a-container
   # What a container says arrives, with nothing to say to it and with something.
