@@ -156,6 +156,7 @@ ip_tables
 iptable_filter
 iptable_nat
 overlay
+tun
 veth
 xt_addrtype
 xt_conntrack
@@ -179,12 +180,12 @@ EOF
   put /etc/systemd/user/docker@.service <<'EOF'
 [Unit]
 Description=A connection to Docker without root
-Requires=docker-rootless.service
+Wants=docker-rootless.service
 After=docker-rootless.service
 CollectMode=inactive-or-failed
 
 [Service]
-ExecStart=/usr/bin/socat -t 31536000 FD:3 UNIX-CONNECT:%t/docker-rootless.sock
+ExecStart=/usr/bin/socat -t 31536000 FD:3 UNIX-CONNECT:%t/docker-rootless.sock,retry=60,interval=1
 EOF
   put /etc/systemd/user/docker-rootless.service <<'EOF'
 [Unit]
@@ -194,6 +195,9 @@ Description=Docker without root
 Type=notify
 NotifyAccess=all
 Environment=PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+# Its network may not be there yet in the first seconds of a boot.
+Restart=on-failure
+RestartSec=1
 ExecStart=/usr/share/docker.io/contrib/dockerd-rootless.sh --host=unix://%t/docker-rootless.sock
 Delegate=yes
 KillMode=mixed
