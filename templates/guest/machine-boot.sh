@@ -242,7 +242,7 @@ watch_button() {
   done
   # One event has 24 bytes.
   dd bs=24 count=1 of=/dev/null status=none <"/dev/input/${path##*/}" &
-  echo $! >"$turn/watcher"
+  echo "$! /dev/input/${path##*/}" >"$turn/watcher"
   wait $! && systemctl poweroff
 }
 

@@ -3,13 +3,30 @@
 # with, room on a disk that has grown, and Lima's own boot script, for which Lima waits.
 set -u
 
+# Ends the one who listens to the power button once logind does, to whom udev shows it in its own time: a shutdown must not
+# come in between.
+hand_button_over() {
+  read -r watcher button </run/machine-boot/watcher || return
+  tries=0
+  while [ "$tries" -lt 100 ]; do
+    logind=$(systemctl show --property=MainPID --value systemd-logind.service)
+    for file in "/proc/$logind/fd"/*; do
+      # shellcheck disable=SC3013 # Debian's sh knows it.
+      if [ "$file" -ef "$button" ]; then
+        kill "$watcher"
+        return
+      fi
+    done
+    tries=$((tries + 1))
+    sleep 0.3
+  done
+}
+
 # This waits: what follows is to find it set up.
 systemctl start machine-rest.target
 read -r target </etc/machine/default-target
 systemctl --no-block start "$target"
-# The power button has a listener now.
-read -r watcher </run/machine-boot/watcher
-kill "$watcher"
+hand_button_over &
 # systemd may have read the old name while `machine-boot` wrote the new one.
 cat /etc/hostname >/proc/sys/kernel/hostname
 /usr/local/lib/machine/grow

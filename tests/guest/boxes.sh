@@ -47,11 +47,23 @@ identity_of() {
     cat /proc/sys/kernel/random/boot_id; ip -o link show | grep -o "link/ether [^ ]*"'
 }
 
+# While the system still starts, a process of ours hears the power button; it may go only once logind does.
+button_is_heard() {
+  "$machine" run "$1" -- sudo timeout 60 bash -c '
+    read -r watcher button </run/machine-boot/watcher
+    while kill -0 "$watcher" 2>/dev/null; do sleep 0.05; done
+    for file in "/proc/$(systemctl show --property=MainPID --value systemd-logind)/fd"/*; do
+      [ ! "$file" -ef "$button" ] || exit 0
+    done
+    exit 1' </dev/null
+}
+
 second_machine() {
   printf '\n[two]\nmemory = "2GiB"\ndisk = "8GiB"\n' >>"$config/projects.toml"
   expect 0 "$machine" up two
   contains 'cached'
   lacks 'building the box'
+  button_is_heard two
   local one two
   one=$(identity_of blog) two=$(identity_of two)
   printf '%s\n--\n%s\n' "$one" "$two"
