@@ -171,16 +171,27 @@ impl Site<'_> {
     /// Starts a stopped machine: port, comparison with what was rendered, boot. `config` is Lima's effective one.
     pub fn start(&self, record: &mut MachineRecord, config: &serde_json::Value) -> Result<Started> {
         let road = self.prepare_start(record, config)?;
-        let driver = self.driver();
-        let started = if let Some(started) = self.wake(record, &road)? {
-            started
-        } else {
-            record.generation += 1;
-            record.save(self.layout)?;
-            driver.start(&record.name, &road, &self.acceleration(record))?
+        let started = match self.wake(record, &road)? {
+            Some(started) => started,
+            None => self.boot(record, &road)?,
         };
         self.note_answer(record)?;
         Ok(started)
+    }
+
+    /// Starts a machine whose start is prepared. Between our look at its port and QEMU's own somebody may take that, such
+    /// as the `machine` of another user: then it moves to another one.
+    fn boot(&self, record: &mut MachineRecord, road: &Road) -> Result<Started> {
+        record.generation += 1;
+        record.save(self.layout)?;
+        let driver = self.driver();
+        let failure = match driver.start(&record.name, road, &self.acceleration(record)) {
+            Err(failure) if !crate::lima::is_free(record.port) => failure,
+            outcome => return outcome,
+        };
+        let Some(found) = driver.find(&record.name)? else { return Err(failure) };
+        let road = self.prepare_start(record, &found.config)?;
+        driver.start(&record.name, &road, &self.acceleration(record))
     }
 
     /// What comes before every start: room, a free port, the comparison with what was rendered.

@@ -131,6 +131,27 @@ fn a_port_taken_by_a_stranger_is_changed() {
 }
 
 #[test]
+fn a_port_that_is_lost_between_a_look_and_a_start_is_changed() {
+    let world = World::alone();
+    world.configure(BARE);
+    world.must(&["up", "hello"]);
+    world.must(&["down", "hello"]);
+    world.effects();
+    world.knob("lose-port", "");
+    assert_snapshot!(world.run(&["up", "hello"]), @"
+    exit code 0
+    --- stderr
+    hello  debian-13 · no profiles · 2 cpus · 4 GiB
+    port PORT is taken by another program: `hello` moves to port PORT
+    ✓ boot      ssh ready T s
+    ✓ provision 5 steps, all done before T s
+    ✓ ssh       Host machine-hello T s
+    Ready in T s.   machine ssh hello   ·   ssh machine-hello
+    ");
+    assert_eq!(world.effects().matches("limactl start").count(), 2);
+}
+
+#[test]
 fn two_stopped_machines_never_share_a_port() {
     let world = World::new();
     world.configure("[one]\n[two]\n");
