@@ -113,7 +113,7 @@ prepare_work() {
   rm -rf "$work/venv"
   tar -C "$work" -cf - . | "${ours[@]}" run tools -- sh -c 'mkdir -p work && tar -C work -xf -'
   if wants npm && [ -d "$work/npm" ]; then
-    quietly "${ours[@]}" run tools -- bash work/install.sh npm-prepare
+    quietly "${ours[@]}" run tools -- bash work/install.sh npm
   fi
 }
 

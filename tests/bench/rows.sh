@@ -2,7 +2,7 @@
 # The rows of tests/bench/run that time machines from the host, each beside Lima's own in turn.
 # shellcheck disable=SC2016,SC2034,SC2154 # Backticks are Markdown; variables are shared with the files beside it.
 
-rows=(new warm up-new copy disk stopped running run ssh list help complete)
+rows=(new warm up-new copy disk stopped running run ssh connect list help complete)
 
 # A new machine of a stack that is cached, against a new instance of the stock image.
 bench_new() {
@@ -149,12 +149,13 @@ need_both() {
 # What is done many times a day, with one and the same machine running; it is short, so there is more of each.
 bench_running() {
   bench_processes
-  wants running run ssh list || return 0
+  wants running run ssh connect list || return 0
   need_stage
   quietly "${ours[@]}" up two
   bench_up_again
   bench_run
   bench_ssh
+  bench_connect
   bench_list
   quietly "${ours[@]}" down two
 }
@@ -192,6 +193,20 @@ bench_ssh() {
       words=("${ours[@]}" ssh two)
       [ "$side" = ours ] || words=(ssh -F "$plain" -o ControlMaster=no -o ControlPath=none -T guest)
       sample ssh "$side" "$("${clock[@]}" byte -- "${words[@]}" 2>>"$place/log")"
+    done
+  done
+}
+
+# What `machine connect` adds to a new connection: the same options, straight to the port that it leads to.
+bench_connect() {
+  wants connect || return 0
+  local turn side words host=$place/.ssh/config.d/machine
+  row connect s 'first byte of `ssh machine-P`, a new connection' 'the same connection past `machine connect`'
+  for ((turn = 0; turn < 4 * n; turn++)); do
+    for side in ours theirs; do
+      words=(ssh -F "$host" -o ControlMaster=no -o ControlPath=none -T)
+      [ "$side" = ours ] || words+=(-o ProxyCommand=none)
+      sample connect "$side" "$("${clock[@]}" byte -- "${words[@]}" machine-two 2>>"$place/log")"
     done
   done
 }
