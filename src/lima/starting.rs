@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::boot::{Boot, Patience, console_lines, wait_for_guest};
 use super::driver::{Driver, log_message};
 use super::launcher::{self, Choice, Enclosure, Engine, Launch, Verdict};
+use super::stopping::names_instance;
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::layout::Layout;
@@ -123,6 +124,23 @@ impl Driver<'_> {
         })
     }
 
+    /// Nobody reaches an enclosed guest whose helper was killed: another one takes over. Says whether that was so.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub fn keep_network(&self, name: &str, road: &Road) -> Result<bool> {
+        let folder = self.layout.instance(name);
+        let Some(qemu) = self.running_qemu(&folder) else { return Ok(false) };
+        let link = launcher::link(&self.layout.launcher(), self.host.arch);
+        launcher::keep_enclosed(&link, &folder, qemu, road.port, self.runner)
+    }
+
+    fn running_qemu(&self, folder: &Path) -> Option<i32> {
+        let text = disk::read_text_if_there(&folder.join("qemu.pid")).ok()??;
+        let identity = Identity::of(text.trim().parse().ok()?, self.runner)?;
+        names_instance(&identity.command, folder).then_some(identity.pid)
+    }
+
     fn start_once(&self, name: &str, road: &Road, engine: Option<Engine>) -> Result<Started, Trouble> {
         let folder = self.layout.instance(name);
         for console in ["serial.log", "serialp.log", "serialv.log"] {
@@ -141,6 +159,7 @@ impl Driver<'_> {
             Attempt::Connected => Ok(true),
             Attempt::NotYet(words) => {
                 last_words = words;
+                self.keep_network(name, road)?;
                 Ok(false)
             }
         };

@@ -72,9 +72,8 @@ impl Connection {
 impl Site<'_> {
     /// Lima, in our private home.
     pub fn driver(&self) -> Driver<'_> {
-        let launcher =
-            self.layout.launcher().join("bin").join(crate::lima::launcher::program_name(self.host.arch));
-        let launcher = (self.host.os == HostOs::Linux).then_some(launcher);
+        let launcher = (self.host.os == HostOs::Linux)
+            .then(|| crate::lima::launcher::link(&self.layout.launcher(), self.host.arch));
         let limactl = Limactl::new(&self.layout.lima_home(), launcher.as_deref(), self.host);
         Driver {
             limactl,
@@ -161,7 +160,11 @@ impl Site<'_> {
     /// A machine that Lima calls running; one that does not answer may be booting still.
     fn connect_to_running(&self, record: &mut MachineRecord, road: &Road) -> Result<Connection> {
         if let Attempt::NotYet(_) = road.open(self.runner)? {
-            self.driver().wait(&record.name, road)?;
+            let driver = self.driver();
+            if driver.keep_network(&record.name, road)? {
+                (self.say)(&format!("the helper of `{}` had ended: another one connects it", record.name));
+            }
+            driver.wait(&record.name, road)?;
         }
         record.answered = true;
         record.save(self.layout)?;

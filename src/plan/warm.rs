@@ -205,7 +205,7 @@ fn resume(work: &mut Work, held: &WarmBox) -> Result<Started> {
     let engine = driver.thaw(&name, &warm.memory, &from, disk_bytes, &site.acceleration(&work.record))?;
     become_own(site, &road, &warm.host_key)?;
     road.prepare()?;
-    driver.wait_for_answer(&road).because(|| "it does not answer as a machine of its own")?;
+    driver.wait_for_answer(&name, &road).because(|| "it does not answer as a machine of its own")?;
     let yaml = work.render(work.goal.disk)?;
     driver.rewrite(&name, &yaml)?;
     site.keep_rendered(&name, &yaml)?;

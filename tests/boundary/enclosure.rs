@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -47,11 +47,11 @@ grep '^Cap[IPEA]' /proc/self/status | tr -d '\t' | sed 's/0*$/0/'
 grep '^NoNewPrivs' /proc/self/status | tr -d '\t'
 echo "network $(readlink /proc/self/ns/net)"
 look() {
+  perl ask.pl udp 127.0.0.1
+  perl ask.pl tcp 127.0.0.1
   while read -r protocol address port; do probe "$protocol" "$address" "$port"; done <targets
   echo done
 }
-perl ask.pl udp 127.0.0.1
-perl ask.pl tcp 127.0.0.1
 look
 until [ -e again ]; do sleep 0.1; done
 look
@@ -61,7 +61,9 @@ exec sleep 60
 /// A program that QEMU's launcher encloses, and listeners of this computer for it to try.
 struct Enclosed {
     folder: tempfile::TempDir,
+    /// Where the listeners are, and where its sshd would be.
     port: u16,
+    sshd: u16,
     own: Option<IpAddr>,
     child: Option<Child>,
 }
@@ -97,7 +99,7 @@ impl Enclosed {
         for name in ["launcher/bin", "blog"] {
             fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
-        let enclosed = Self { port: listen(), own: own_address(), child: None, folder };
+        let enclosed = Self { port: listen(), sshd: free_port(), own: own_address(), child: None, folder };
         let qemu = enclosed.path("qemu");
         enclosed.put("qemu", SCRIPT);
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).expect("executable");
@@ -106,6 +108,12 @@ impl Enclosed {
         enclosed.put("launcher/launcher.json", &json!({"qemu": qemu}).to_string());
         symlink(MACHINE, enclosed.path("launcher/bin/qemu-system-x86_64")).expect("a link");
         Some(enclosed)
+    }
+
+    fn kill(&mut self) {
+        let child = self.child.as_mut().expect("running");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -130,7 +138,7 @@ impl Enclosed {
         let others = "tcp 10.0.0.1 80\ntcp 192.168.7.7 80\ntcp 169.254.169.254 80\ntcp ::ffff:10.0.0.1 80\n";
         let targets = format!("tcp 127.0.0.1 {}\n{}{others}", self.port, own.unwrap_or_default());
         self.put("targets", &targets);
-        let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{}-:22", free_port());
+        let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{}-:22", self.sshd);
         let mut command = Command::new(self.path("launcher/bin/qemu-system-x86_64"));
         command.args(["-netdev", &forward, "-pidfile"]).arg(self.path("blog/qemu.pid"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("started");
@@ -143,17 +151,31 @@ impl Enclosed {
         (read(), read)
     }
 
-    /// Processes that belong to it, itself aside.
-    fn helpers(&self) -> usize {
+    /// The processes that belong to it, itself aside.
+    fn helpers(&self) -> Vec<u32> {
         let own = self.child.as_ref().map_or(0, Child::id).to_string();
         let folder = self.folder.path().to_string_lossy().into_owned();
-        let commands = fs::read_dir("/proc").expect("processes").flatten();
-        let commands = commands.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
-        let is_helper = |line: &String| {
-            let is_keeper = line.contains(&folder) && line.contains("\0keep\0");
-            is_keeper || (line.contains("pasta") && line.ends_with(&format!("\0{own}\0")))
+        let processes = fs::read_dir("/proc").expect("processes").flatten().filter_map(|entry| {
+            let pid = entry.file_name().to_string_lossy().parse().ok()?;
+            Some((pid, fs::read_to_string(entry.path().join("cmdline")).ok()?))
+        });
+        let is_helper = |line: &str| {
+            let is_keeper = line.contains("\0keep\0") || line.contains("\0take-over\0");
+            (line.contains(&folder) && is_keeper)
+                || (line.contains("pasta") && line.ends_with(&format!("\0{own}\0")))
         };
-        commands.filter(is_helper).count()
+        processes.filter(|(_, line)| is_helper(line)).map(|(pid, _)| pid).collect()
+    }
+
+    /// Has another helper take over, as `machine` does when nobody answers.
+    fn take_over(&self) -> Child {
+        let mut command = Command::new(self.path("launcher/bin/qemu-system-x86_64"));
+        let own = self.child.as_ref().map_or(0, Child::id).to_string();
+        command
+            .args(["launcher-part", "take-over"])
+            .arg(self.path("blog"))
+            .args([own, self.sshd.to_string()]);
+        command.stdin(Stdio::null()).spawn().expect("started")
     }
 }
 
@@ -255,9 +277,34 @@ fn names_are_looked_up_where_the_computer_does() {
 fn its_helpers_end_with_it_however_it_ends() {
     let Some(mut enclosed) = Enclosed::new() else { return };
     let _said = enclosed.start(false);
-    assert_eq!(enclosed.helpers(), 2, "one that keeps its network, and pasta");
-    let child = enclosed.child.as_mut().expect("running");
-    child.kill().expect("killed");
-    child.wait().expect("ended");
-    wait_until("its helpers have ended", || enclosed.helpers() == 0);
+    assert_eq!(enclosed.helpers().len(), 2, "one that keeps its network, and pasta");
+    enclosed.kill();
+    wait_until("its helpers have ended", || enclosed.helpers().is_empty());
+}
+
+#[test]
+fn another_helper_takes_over_from_one_that_was_killed() {
+    let Some(mut enclosed) = Enclosed::new() else { return };
+    let (said, mut again) = enclosed.start(false);
+    let mut needless = enclosed.take_over();
+    assert!(needless.wait().expect("ended").success(), "there is one");
+    assert_eq!(enclosed.helpers().len(), 2);
+    for pid in enclosed.helpers() {
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    }
+    wait_until("its helpers have ended", || enclosed.helpers().is_empty());
+    let mut helper = enclosed.take_over();
+    wait_until("there are two again", || enclosed.helpers().len() == 2);
+    wait_until("sshd's port leads inside", || TcpStream::connect(("127.0.0.1", enclosed.sshd)).is_ok());
+    let routes = format!("/proc/{}/net/route", enclosed.child.as_ref().map_or(0, Child::id));
+    wait_until("a route leads out", || {
+        fs::read_to_string(&routes).is_ok_and(|text| text.contains("\t00000000\t"))
+    });
+    enclosed.put("again", "");
+    // Names and what is closed are as they were.
+    let first = said.iter().skip_while(|line| line.starts_with("Cap") || line.starts_with("NoNew"));
+    assert_eq!(again(), first.filter(|line| !line.starts_with("network ")).cloned().collect::<Vec<_>>());
+    enclosed.kill();
+    assert!(helper.wait().expect("ended").success());
+    wait_until("its helpers have ended", || enclosed.helpers().is_empty());
 }

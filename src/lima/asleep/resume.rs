@@ -88,7 +88,7 @@ impl Driver<'_> {
         go_on(&mut monitor).because(|| "QEMU does not go on")?;
         drop(monitor);
         self.change_launch(&record.name, |launch| launch.wakes = None)?;
-        self.wait_for_answer(road)?;
+        self.wait_for_answer(&record.name, road)?;
         image.discard(self.layout, &record.uuid)
     }
 
@@ -186,7 +186,7 @@ impl Driver<'_> {
         zstd.finish()
     }
 
-    pub(crate) fn wait_for_answer(&self, road: &Road) -> Result<()> {
+    pub(crate) fn wait_for_answer(&self, name: &str, road: &Road) -> Result<()> {
         let deadline = Instant::now() + ANSWER;
         loop {
             self.runner.check_interrupt()?;
@@ -196,7 +196,10 @@ impl Driver<'_> {
                     let limit = ANSWER.as_secs();
                     return Err(Failure::operation(format!("it did not answer within {limit} s: {words}")));
                 }
-                Attempt::NotYet(_) => std::thread::sleep(Duration::from_millis(100)),
+                Attempt::NotYet(_) => {
+                    self.keep_network(name, road)?;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Enters: QEMU's pid, the ends of its name server. Leaves: when QEMU does. It starts pasta, answers name look-ups,
 //! loads the rules anew when the computer's addresses or the project's doors have changed, and keeps the consoles' logs
-//! small. It stays outside the namespace and has no rights but the user's.
+//! small. It stays outside the namespace and has no rights but the user's. When it was killed, another one takes over.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -21,9 +21,9 @@ use rustix::net::{
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::{Enclosure, consoles, namespace, part, read_launch, relay, rules};
-use crate::disk;
+use crate::disk::{self, Lock};
 use crate::failure::{Context, Failure, Result};
-use crate::process::{Cmd, Runner};
+use crate::process::{Cmd, Runner, has_ended_within};
 
 /// The kernel's table of routes and own addresses.
 const TRIE: &str = "/proc/net/fib_trie";
@@ -43,22 +43,53 @@ pub(super) struct Keeper {
     pub port: u16,
 }
 
+/// The ends of a name server inside, by UDP and by TCP.
+type NameServer = (UdpSocket, TcpListener);
+
 impl Keeper {
-    /// The command that starts it.
-    pub fn command(&self) -> Cmd {
+    /// The command that starts it, by the name of its part.
+    pub fn command(&self, name: &str) -> Cmd {
         let words = [self.qemu.to_string(), self.port.to_string()];
-        part(&self.link, "keep").arg(&self.instance).args(words)
+        part(&self.link, name).arg(&self.instance).args(words)
     }
 
     /// Works until QEMU, its parent, ends.
     pub fn keep(&self, runner: &Runner) -> Result<()> {
         end_with_parent(self.qemu)?;
-        let stdin = std::io::stdin().as_fd().try_clone_to_owned().because(|| "failed to keep a socket")?;
-        let mut qemu = UnixStream::from(stdin);
-        let (udp, tcp) = receive(&qemu)?;
+        // One of the boot before may be about to end.
+        let _only = Lock::wait_exclusive(&lock(&self.instance))?;
+        let mut qemu = standard_input()?;
+        let inside = receive(&qemu)?;
+        let loaded = self.wanted_rules()?;
+        // QEMU waits for a network only before it starts; later nobody reads this.
+        self.serve(inside, loaded, runner, &mut |words| drop(qemu.write_all(words.as_bytes())))
+    }
+
+    /// Goes on where the helper of a QEMU that runs was killed, until that ends; at once where there is one.
+    pub fn take_over(&self, runner: &Runner) -> Result<()> {
+        let Ok(_only) = Lock::try_exclusive(&lock(&self.instance), "")? else { return Ok(()) };
+        let qemu = self.qemu;
+        std::thread::spawn(move || {
+            while !has_ended_within(qemu, Duration::from_secs(3600)) {}
+            std::process::exit(0);
+        });
+        let (near, far) = UnixStream::pair().because(|| "failed to make a pair of sockets")?;
+        let cmd = part(&self.link, "name-server").arg(qemu.to_string());
+        let mut inside = runner.attach(&cmd, far.into(), &self.open_log()?)?;
+        let name_server = receive(&near)?;
+        inside.wait().because(|| "failed to wait for a helper")?;
+        self.serve(name_server, String::new(), runner, &mut |_| {})
+    }
+
+    fn serve(
+        &self,
+        (udp, tcp): NameServer,
+        mut loaded: String,
+        runner: &Runner,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         relay::start(udp, tcp);
-        let mut loaded = self.wanted_rules()?;
-        let log = disk::open_log(&self.instance.join("network.log"))?;
+        let log = self.open_log()?;
         let mut pause = PAUSE;
         loop {
             let mut pasta = runner.detach(&self.pasta()?, &log)?;
@@ -67,11 +98,14 @@ impl Keeper {
                 consoles::bound(&self.instance);
             }
             let words = disk::read_tail(&self.instance.join("network.log"), 4000);
-            // QEMU waits for a network only before it starts; later nobody reads this.
-            let _ = qemu.write_all(format!("pasta has ended. {words}").as_bytes());
+            tell(&format!("pasta has ended. {words}"));
             std::thread::sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    fn open_log(&self) -> Result<File> {
+        disk::open_log(&self.instance.join("network.log"))
     }
 
     fn enclosure(&self) -> Result<Enclosure> {
@@ -145,6 +179,22 @@ pub(super) fn end_with_parent(parent: i32) -> Result<()> {
     }
 }
 
+/// Held by the one helper that a machine has.
+fn lock(instance: &Path) -> PathBuf {
+    instance.join("keeper.lock")
+}
+
+/// Whether an instance has a helper at work.
+pub(super) fn is_kept(instance: &Path) -> Result<bool> {
+    Lock::try_exclusive(&lock(instance), "").map(|attempt| attempt.is_err())
+}
+
+/// The socket that a helper gets from whoever starts it.
+pub(super) fn standard_input() -> Result<UnixStream> {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().because(|| "failed to keep a socket")?;
+    Ok(stdin.into())
+}
+
 /// Hands the name server's sockets to the keeper, which is waiting for them.
 pub(super) fn hand_over(keeper: &UnixStream, udp: &UdpSocket, tcp: &TcpListener) -> Result<()> {
     let sockets = [udp.as_fd(), tcp.as_fd()];
@@ -157,11 +207,11 @@ pub(super) fn hand_over(keeper: &UnixStream, udp: &UdpSocket, tcp: &TcpListener)
         .because(|| "failed to hand the name server to its helper")
 }
 
-fn receive(qemu: &UnixStream) -> Result<(UdpSocket, TcpListener)> {
+fn receive(giver: &UnixStream) -> Result<NameServer> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    recvmsg(qemu, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    recvmsg(giver, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
         .map_err(io::Error::from)
         .because(|| "failed to take the name server over")?;
     let mut sockets: Vec<OwnedFd> = Vec::new();

@@ -92,12 +92,17 @@ fn part(binary: &Path, name: &str) -> Cmd {
     Cmd::new(binary).args([PART, name])
 }
 
+/// The path under which Lima runs this program as QEMU, in the launcher's folder.
+pub fn link(folder: &Path, arch: Arch) -> PathBuf {
+    folder.join("bin").join(program_name(arch))
+}
+
 /// Puts the link to `binary` in place, with the real QEMU's firmware where Lima looks for it.
 ///
 /// # Errors
 /// When the folder cannot be written; Lima then still has no launcher and the start is refused.
 pub fn install(folder: &Path, arch: Arch, binary: &Path, qemu: &Path) -> Result<PathBuf> {
-    let link = folder.join("bin").join(program_name(arch));
+    let link = link(folder, arch);
     disk::ensure_private_folder(&folder.join("bin"))?;
     disk::ensure_private_folder(&folder.join("share"))?;
     point(&link, binary)?;
@@ -139,7 +144,15 @@ pub fn launch(argv0: &Path, args: &[OsString]) -> Result<()> {
 }
 
 #[cfg(target_os = "linux")]
+pub use parts::keep_enclosed;
+#[cfg(target_os = "linux")]
 use parts::{enclose, run as run_part};
+
+/// Only where machines are enclosed.
+#[cfg(not(target_os = "linux"))]
+pub fn keep_enclosed(_: &Path, _: &Path, _: i32, _: u16, _: &Runner) -> Result<bool> {
+    Ok(false)
+}
 
 #[cfg(not(target_os = "linux"))]
 fn run_part(_: &Path, _: &[OsString]) -> Result<()> {

@@ -9,11 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keeper::{self, Keeper, end_with_parent, hand_over, wait_for_network, wanted_rules};
-use super::{Enclosure, PART, namespace, runner};
+use super::keeper::{
+    self, Keeper, end_with_parent, hand_over, is_kept, standard_input, wait_for_network, wanted_rules,
+};
+use super::{Enclosure, PART, namespace, read_launch, runner};
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
-use crate::process::{Cmd, replace};
+use crate::process::{Cmd, Runner, replace};
 
 const TUN: &str = "/dev/net/tun";
 /// What QEMU's user-mode network asks inside: the relay, which asks outside.
@@ -30,9 +32,15 @@ pub(super) fn run(argv0: &Path, args: &[OsString]) -> Result<()> {
     let path = |index: usize| args.get(index).map(PathBuf::from).unwrap_or_default();
     let pid = |index: usize| text(index).parse::<i32>().ok().ok_or_else(|| unknown(args));
     match text(0) {
-        "keep" => {
+        name @ ("keep" | "take-over") => {
             let port = text(3).parse().ok().ok_or_else(|| unknown(args))?;
-            Keeper { link: argv0.to_owned(), instance: path(1), qemu: pid(2)?, port }.keep(&runner())
+            let keeper = Keeper { link: argv0.to_owned(), instance: path(1), qemu: pid(2)?, port };
+            if name == "keep" { keeper.keep(&runner()) } else { keeper.take_over(&runner()) }
+        }
+        "name-server" => {
+            namespace::join(pid(1)?)?;
+            let (udp, tcp) = namespace::bind_name_server()?;
+            hand_over(&standard_input()?, &udp, &tcp)
         }
         "pasta" => {
             end_with_parent(pid(1)?)?;
@@ -77,7 +85,7 @@ pub(super) fn enclose(argv0: &Path, instance: &Path, port: u16, enclosure: &Encl
     let keeper = Keeper { link: argv0.to_owned(), instance: instance.to_owned(), qemu: own, port };
     let (mut near, far) = UnixStream::pair().because(|| "failed to make a pair of sockets")?;
     // While this process is still outside: there the helper stays.
-    runner().attach(&keeper.command(), far.into(), &keeper::open_log(instance)?)?;
+    runner().attach(&keeper.command("keep"), far.into(), &keeper::open_log(instance)?)?;
     let rules = wanted_rules(enclosure)?;
     namespace::enter(&resolv_conf)?;
     let (udp, tcp): (UdpSocket, TcpListener) = namespace::bind_name_server()?;
@@ -86,4 +94,18 @@ pub(super) fn enclose(argv0: &Path, instance: &Path, port: u16, enclosure: &Encl
     hand_over(&near, &udp, &tcp)?;
     wait_for_network(&mut near)?;
     namespace::drop_rights()
+}
+
+/// Has another helper take over where that of a running QEMU was killed; says whether it was.
+///
+/// # Errors
+/// When none can be started.
+pub fn keep_enclosed(link: &Path, instance: &Path, qemu: i32, port: u16, host: &Runner) -> Result<bool> {
+    let is_enclosed = read_launch(instance).is_ok_and(|launch| launch.enclosure.is_some());
+    if !is_enclosed || is_kept(instance)? {
+        return Ok(false);
+    }
+    let keeper = Keeper { link: link.to_owned(), instance: instance.to_owned(), qemu, port };
+    let log = disk::open_log(&instance.join("network.log"))?;
+    host.detach(&keeper.command("take-over"), &log).map(|_child| true)
 }
