@@ -8,7 +8,7 @@
 qemu_pid() { cat "$(instance)/qemu.pid"; }
 
 # The helpers of a machine.
-helpers() { pgrep -u "$(id -u)" -f 'launcher-part keep|[p]asta.* --foreground' || true; }
+helpers() { pgrep -u "$(id -u)" -f 'launcher-part (keep|take-over)|[p]asta.* --foreground' || true; }
 
 # Fails unless every helper is gone within five seconds.
 no_helpers() {
@@ -144,4 +144,13 @@ nothing_stays_behind() {
   pkill -KILL -u "$(id -u)" -f '[p]asta.* --foreground'
   sleep 4
   "$machine" run blog -- true
+  # The helper, and pasta with it: whoever comes next starts another one, which ends with the machine as well.
+  guest 'nohup sleep 100000 >/dev/null 2>&1 & echo $! >/dev/shm/lives'
+  pkill -KILL -u "$(id -u)" -f '[l]auncher-part keep '
+  no_helpers
+  expect 0 "$machine" run blog -- sh -c 'kill -0 "$(cat /dev/shm/lives)" && getent ahostsv4 deb.debian.org'
+  contains 'another one connects it'
+  "$machine" down blog
+  no_helpers
+  "$machine" up blog
 }
