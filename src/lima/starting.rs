@@ -215,7 +215,7 @@ impl Driver<'_> {
         let console = console_lines(folder, 12).join("\n");
         let words = if last_words.is_empty() { String::new() } else { format!("\nssh said: {last_words}") };
         let sentence = match boot {
-            Boot::Panicked => format!("the kernel of `{name}` panicked while it booted"),
+            Boot::Panicked => format!("the kernel of `{name}` panicked"),
             _ => format!("`{name}` did not answer within {} s of its start", patience.as_secs()),
         };
         Failure::operation(format!("the last lines of its console:\n{console}{words}"))

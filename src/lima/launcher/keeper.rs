@@ -66,19 +66,21 @@ impl Keeper {
     }
 
     /// Goes on where the helper of a QEMU that runs was killed, until that ends; at once where there is one.
-    pub fn take_over(&self, runner: &Runner) -> Result<()> {
+    pub fn take_over(self, runner: Runner) -> Result<()> {
         let Ok(_only) = Lock::try_exclusive(&lock(&self.instance), "")? else { return Ok(()) };
         let qemu = self.qemu;
-        std::thread::spawn(move || {
-            while !has_ended_within(qemu, Duration::from_secs(3600)) {}
-            std::process::exit(0);
-        });
         let (near, far) = UnixStream::pair().because(|| "failed to make a pair of sockets")?;
         let cmd = part(&self.link, "name-server").arg(qemu.to_string());
         let mut inside = runner.attach(&cmd, far.into(), &self.open_log()?)?;
         let name_server = receive(&near)?;
         inside.wait().because(|| "failed to wait for a helper")?;
-        self.serve(name_server, String::new(), runner, &mut |_| {})
+        let work = std::thread::spawn(move || self.serve(name_server, String::new(), &runner, &mut |_| {}));
+        while !has_ended_within(qemu, LOOK) {
+            if work.is_finished() {
+                return Err(Failure::operation("the network of this machine cannot be kept"));
+            }
+        }
+        Ok(())
     }
 
     fn serve(

@@ -35,7 +35,7 @@ pub(super) fn run(argv0: &Path, args: &[OsString]) -> Result<()> {
         name @ ("keep" | "take-over") => {
             let port = text(3).parse().ok().ok_or_else(|| unknown(args))?;
             let keeper = Keeper { link: argv0.to_owned(), instance: path(1), qemu: pid(2)?, port };
-            if name == "keep" { keeper.keep(&runner()) } else { keeper.take_over(&runner()) }
+            if name == "keep" { keeper.keep(&runner()) } else { keeper.take_over(runner()) }
         }
         "name-server" => {
             namespace::join(pid(1)?)?;
