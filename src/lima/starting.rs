@@ -130,7 +130,9 @@ impl Driver<'_> {
     /// When there is none to be had.
     pub fn keep_network(&self, name: &str, road: &Road) -> Result<bool> {
         let folder = self.layout.instance(name);
-        let Some(qemu) = self.running_qemu(&folder) else { return Ok(false) };
+        let Some(qemu) = self.running_qemu(&folder).filter(|_| self.host.os == HostOs::Linux) else {
+            return Ok(false);
+        };
         let link = launcher::link(&self.layout.launcher(), self.host.arch);
         launcher::keep_enclosed(&link, &folder, qemu, road.port, self.runner)
     }

@@ -148,14 +148,14 @@ pub use parts::keep_enclosed;
 #[cfg(target_os = "linux")]
 use parts::{enclose, run as run_part};
 
-/// Only where machines are enclosed.
-#[cfg(not(target_os = "linux"))]
-pub fn keep_enclosed(_: &Path, _: &Path, _: i32, _: u16, _: &Runner) -> Result<bool> {
-    Ok(false)
-}
-
 #[cfg(not(target_os = "linux"))]
 fn run_part(_: &Path, _: &[OsString]) -> Result<()> {
+    Err(Failure::usage("machines are enclosed on Linux only"))
+}
+
+/// Has another helper take over where that of a running QEMU was killed.
+#[cfg(not(target_os = "linux"))]
+pub fn keep_enclosed(_: &Path, _: &Path, _: i32, _: u16, _: &Runner) -> Result<bool> {
     Err(Failure::usage("machines are enclosed on Linux only"))
 }
 
