@@ -77,3 +77,25 @@ impl Road {
         self.control(master).args(["-O", verb, "-L", &way, super::road::HOST]).time_limit(REQUEST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_led_from_the_hosts_loopback_to_the_guests() {
+        let road = Road {
+            port: 20_001,
+            alias: "machine-blog".into(),
+            host_key: String::new(),
+            identity: "/l/_config/user".into(),
+            root_identity: None,
+            folder: "/s/1".into(),
+        };
+        let port: PortForward = "8080:80".parse().expect("a port");
+        let way = "-L 127.0.0.1:8080:127.0.0.1:80 ";
+        for cmd in [road.forward_command(port), road.cancel_command(Path::new("/l/blog/ssh.sock"), port)] {
+            assert!(cmd.to_string().contains(way), "{cmd}");
+        }
+    }
+}

@@ -147,7 +147,7 @@ hostile_package() {
   contains turn
   lacks "$key"
   # Its programs and hooks run in the guest, and what `machine` asks there comes back all the same.
-  expect 0 "$machine" run "$project" -- git status
+  expect 0 "$machine" run "$project" -- git version
   same "$(quiet_ssh_of "$project" 'tail -n 1 ~/loot/ran')" owned
   look 0 "$project"
   quiet_ssh_of "$project" 'sudo pkill perl; rm -rf ~/loot ~/hostile ~/.local/bin ~/.aws; sed -i /owned/d ~/.profile'
