@@ -42,7 +42,14 @@ mod tests {
 
     #[test]
     fn the_filter_is_on_where_qemu_has_one() {
-        assert_eq!(arguments_of(0), FILTER.map(OsString::from));
+        let on = arguments_of(0);
+        assert_eq!(on, FILTER.map(OsString::from));
+        for denied in ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"] {
+            assert!(
+                on[1].to_string_lossy().split(',').any(|word| word == format!("{denied}=deny")),
+                "{denied}"
+            );
+        }
         assert!(arguments_of(1).is_empty());
         assert!(arguments(Path::new("/nowhere/qemu")).is_empty());
     }
