@@ -11,13 +11,15 @@ use super::list::{Instance, Status};
 use super::starting;
 use crate::disk;
 use crate::failure::{Failure, Result};
-use crate::process::Identity;
+use crate::process::{Identity, has_ended_within};
 
 /// How long a guest may take to shut down. One that has not answered yet may not listen to the power button.
 const PATIENCE: Duration = Duration::from_secs(90);
 const PATIENCE_UNANSWERED: Duration = Duration::from_secs(15);
 /// How long processes may take to end that were told to.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether the user interrupts.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Driver<'_> {
     /// Shuts the guest down and waits for its processes to end; by force when it does not listen.
@@ -79,7 +81,7 @@ impl Driver<'_> {
                 return Err(Failure::operation(format!("process {pid} of `{name}` does not end")));
             }
             self.runner.check_interrupt()?;
-            std::thread::sleep(Duration::from_millis(100));
+            has_ended_within(pid, LOOK);
         }
         Ok(())
     }
