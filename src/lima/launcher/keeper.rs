@@ -77,7 +77,8 @@ impl Keeper {
         let work = std::thread::spawn(move || self.serve(name_server, String::new(), &runner, &mut |_| {}));
         while !has_ended_within(qemu, LOOK) {
             if work.is_finished() {
-                return Err(Failure::operation("the network of this machine cannot be kept"));
+                let panicked = |_| Err(Failure::operation("the network's helper panicked"));
+                return work.join().unwrap_or_else(panicked);
             }
         }
         Ok(())
