@@ -6,7 +6,14 @@ set -u
 # Ends the one who listens to the power button once logind does, to whom udev shows it in its own time: a shutdown must not
 # come in between.
 hand_button_over() {
-  read -r watcher button </run/machine-boot/watcher || return
+  tries=0
+  # The listener itself waits until udev has loaded the button's driver.
+  until [ -s /run/machine-boot/watcher ]; do
+    [ "$tries" -lt 100 ] || return
+    tries=$((tries + 1))
+    sleep 0.3
+  done
+  read -r watcher button </run/machine-boot/watcher
   tries=0
   while [ "$tries" -lt 100 ]; do
     logind=$(systemctl show --property=MainPID --value systemd-logind.service)

@@ -50,6 +50,7 @@ identity_of() {
 # While the system still starts, a process of ours hears the power button; it may go only once logind does.
 button_is_heard() {
   "$machine" run "$1" -- sudo timeout 60 bash -c '
+    until [ -s /run/machine-boot/watcher ]; do sleep 0.05; done
     read -r watcher button </run/machine-boot/watcher
     while kill -0 "$watcher" 2>/dev/null; do sleep 0.05; done
     for file in "/proc/$(systemctl show --property=MainPID --value systemd-logind)/fd"/*; do
@@ -58,7 +59,14 @@ button_is_heard() {
     exit 1' </dev/null
 }
 
+# Whatever became of it, what comes after finds one machine.
+drop_second_machine() {
+  "$machine" destroy two --discard --discard-unseen || true
+  sed -i '/^\[two\]/,$d' "$config/projects.toml"
+}
+
 second_machine() {
+  trap drop_second_machine EXIT
   printf '\n[two]\nmemory = "2GiB"\ndisk = "8GiB"\n' >>"$config/projects.toml"
   expect 0 "$machine" up two
   contains 'cached'
@@ -75,7 +83,6 @@ second_machine() {
   [ "$("$machine" run two -- df --output=size -BM / | tail -n 1 | tr -dc 0-9)" -gt 7000 ]
   same "$("$machine" run two -- systemctl is-system-running --wait)" running
   expect 0 "$machine" destroy two --yes
-  sed -i '/^\[two\]/,$d' "$config/projects.toml"
 }
 
 # Looks into the box itself: nothing of the machine that built it, of its network, its time or the host.
