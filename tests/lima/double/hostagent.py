@@ -6,6 +6,7 @@ Enters: an instance's folder, name, configuration and ssh port. Leaves: the file
 import datetime
 import hashlib
 import json
+import math
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -74,6 +76,28 @@ def cloud_config(config, public_key):
     return {key: value for key, value in data.items() if value}
 
 
+class Layout(yaml.SafeDumper):
+    """Writes YAML as Lima's template lays it out: a sealed guest reads the lines of it, not the YAML."""
+
+    def increase_indent(self, flow=False, indentless=False):
+        return super().increase_indent(flow, indentless=False)
+
+    def represent_words(self, text):
+        style = "|" if "\n" in text else '"' if text.startswith("ssh-") and " " in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+Layout.add_representer(str, Layout.represent_words)
+
+
+def user_data(data):
+    """Only the commands of a boot stand at the margin."""
+    commands = "".join("- |\n" + textwrap.indent(command, "  ") for command in data.get("bootcmd", ()))
+    others = {key: value for key, value in data.items() if key != "bootcmd"}
+    text = yaml.dump(others, Dumper=Layout, sort_keys=False, width=math.inf)
+    return "#cloud-config\n" + text + ("bootcmd:\n" + commands if commands else "")
+
+
 def write_seed(folder, name, hostname, config, public_key):
     """Makes cidata.iso, with a new instance-id, which it gives back."""
     iid = f"iid-{int(time.time())}"
@@ -87,7 +111,7 @@ def write_seed(folder, name, hostname, config, public_key):
         data |= {"manage_resolv_conf": True, "resolv_conf": {"nameservers": list(config["dns"])}}
     words = {"iid": iid, "name": name, "user": config["user"], "sudo": int(config["user"]["passwordlessSudo"]) or ""}
     files = {
-        "user-data": "#cloud-config\n" + yaml.safe_dump(data, sort_keys=False),
+        "user-data": user_data(data),
         "meta-data": f"instance-id: {iid}\nlocal-hostname: {hostname}\n",
         "network-config": yaml.safe_dump({"version": 2, "ethernets": {"eth0": card}}, sort_keys=False),
         "lima.env": (SEED / "lima.env").read_text(encoding="utf-8").format(**words),
