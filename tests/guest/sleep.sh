@@ -194,6 +194,67 @@ echo a-secret >/run/secrets/TOKEN; nohup tail -f /run/secrets/TOKEN >/dev/null 2
   contains 'awake, where it fell asleep'
 }
 
+# The machine's folder on a file system of 20 MB, for one command, in a namespace where mounting is allowed.
+with_little_room() {
+  # The second namespace gives the command its own user back.
+  unshare --user --map-root-user --mount bash -ec '
+    folder=$1 whole=$2 user=$3 group=$4
+    shift 4
+    mkdir "$whole"
+    mount --bind "$folder" "$whole"
+    mount -t tmpfs -o size=20m,mode=0700 tmpfs "$folder"
+    for path in "$whole"/*; do
+      : >"$folder/${path##*/}"
+      mount --bind "$path" "$folder/${path##*/}"
+    done
+    exec unshare --user --map-user="$user" --map-group="$group" "$@"
+  ' bash "$(instance)" "$home/whole" "$(id -u)" "$(id -g)" "$@"
+}
+
+full_disk_while_falling_asleep() {
+  start_lives
+  expect 1 with_little_room "$machine" sleep blog
+  rmdir "$home/whole"
+  contains '`blog` did not fall asleep, and goes on running'
+  contains 'No space left on device'
+  contains 'hint: make room there, or use `machine down`'
+  [ ! -e "$(image)" ]
+  lives
+  expect 0 "$machine" sleep blog
+  expect 0 "$machine" run blog -- true
+  contains 'awake, where it fell asleep'
+  lives
+}
+
+drop_budget() {
+  "$machine" destroy second --discard --discard-unseen || true
+  "$machine" destroy third --discard --discard-unseen || true
+  sed -i '/^\[second\]/,$d' "$config/projects.toml"
+  sed -i '/^memory_budget/d' "$config/config.toml"
+}
+
+made_room() { grep -E "\`$1\`, idle for .*, was put to sleep to make room for \`$2\`" <<<"$output"; }
+
+# Three machines of 2 GiB where there is room for two.
+three_in_a_budget() {
+  trap drop_budget EXIT
+  sed -i '1i memory_budget = "4GiB"' "$config/config.toml"
+  printf '\n[second]\nmemory = "2GiB"\ndisk = "8GiB"\n\n[third]\nmemory = "2GiB"\ndisk = "8GiB"\n' \
+    >>"$config/projects.toml"
+  expect 0 "$machine" run blog -- true
+  expect 0 "$machine" up second
+  lacks 'put to sleep'
+  expect 0 "$machine" up third
+  made_room blog third
+  output=$("$machine" list)
+  contains 'asleep ('
+  same "$(pgrep -u "$(id -u)" -fc -- "^[^ ]*qemu-system.*$data/")" 2
+  expect 0 "$machine" run blog -- true
+  made_room second blog
+  contains 'awake, where it fell asleep'
+  lacks 'boots cold'
+}
+
 # A killed `machine` leaves one that runs, whenever; a killed QEMU one that boots.
 killed_while_falling_asleep() {
   local delay
