@@ -278,8 +278,8 @@ impl Driver<'_> {
         launcher::write_launch(&instance, &launch)
     }
 
-    /// Tells the helper of a machine that runs what is open now; it takes a second or two. Says whether that is all:
-    /// ports of this computer's own loopback count from the next start.
+    /// Tells the helper of a machine that runs what is open now; it takes a second or two. Says whether that is all: ports
+    /// of this computer's own loopback are closed like the rest, but are opened at the next start.
     pub fn reopen(&self, name: &str, openings: &Openings) -> Result<bool> {
         let Ok(launch) = launcher::read_launch(&self.layout.instance(name)) else { return Ok(true) };
         let Some(enclosure) = launch.enclosure else { return Ok(true) };
@@ -290,7 +290,7 @@ impl Driver<'_> {
             let change = |enclosure: Enclosure| Enclosure { openings: openings.clone(), ..enclosure };
             launch.enclosure = launch.enclosure.take().map(change);
         })?;
-        Ok(enclosure.openings.host_ports() == openings.host_ports())
+        Ok(opens_nothing_more(enclosure.openings.host_ports(), openings.host_ports()))
     }
 
     fn read_verdict(&self) -> Result<Option<Verdict>> {
@@ -305,6 +305,12 @@ impl Driver<'_> {
         let text = serde_json::to_vec(&verdict).unwrap_or_default();
         disk::write_atomic(&self.layout.state.join("kvm.json"), &text, 0o600)
     }
+}
+
+/// Whether `after` has no port that `before` has not; `None` is all of them.
+fn opens_nothing_more(before: Option<Vec<u16>>, after: Option<Vec<u16>>) -> bool {
+    let Some(before) = before else { return true };
+    after.is_some_and(|after| after.iter().all(|port| before.contains(port)))
 }
 
 /// A start that came to nothing.
@@ -358,4 +364,17 @@ pub(super) fn end_start(layout: &Layout, runner: &Runner, name: &str) {
 pub fn start_problem(layout: &Layout, name: &str) -> Option<String> {
     let text = disk::read_tail(&start_log(layout, name), 16_384);
     text.lines().filter(|line| line.contains("\"level\":\"fatal\"")).map(log_message).next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_closed_needs_no_start_and_what_is_opened_does() {
+        let all = None::<Vec<u16>>;
+        let some = |ports: &[u16]| Some(ports.to_vec());
+        assert!(opens_nothing_more(all.clone(), some(&[])) && opens_nothing_more(some(&[1, 2]), some(&[2])));
+        assert!(!opens_nothing_more(some(&[1]), some(&[1, 2])) && !opens_nothing_more(some(&[1]), all));
+    }
 }

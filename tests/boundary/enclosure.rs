@@ -136,7 +136,8 @@ impl Enclosed {
         self.open(host);
         let own = self.own.map(|own| format!("tcp {own} {0}\nudp {own} {0}\n", self.port));
         let others = "tcp 10.0.0.1 80\ntcp 192.168.7.7 80\ntcp 169.254.169.254 80\ntcp ::ffff:10.0.0.1 80\n";
-        let targets = format!("tcp 127.0.0.1 {}\n{}{others}", self.port, own.unwrap_or_default());
+        let targets =
+            format!("tcp 127.0.0.1 {0}\nudp 127.0.0.1 {0}\n{1}{others}", self.port, own.unwrap_or_default());
         self.put("targets", &targets);
         let forward = format!("user,id=net0,hostfwd=tcp:127.0.0.1:{}-:22", self.sshd);
         let mut command = Command::new(self.path("launcher/bin/qemu-system-x86_64"));
@@ -242,7 +243,7 @@ fn it_has_no_rights_and_reaches_neither_host_nor_neighbours() {
 fn what_is_opened_is_reached_and_closes_again_while_it_runs() {
     let Some(mut enclosed) = Enclosed::new() else { return };
     let (said, mut again) = enclosed.start(true);
-    assert_eq!(about(&said, "127.0.0.1"), ["tcp 127.0.0.1 open"], "{said:#?}");
+    assert_eq!(about(&said, "127.0.0.1"), ["tcp 127.0.0.1 open", "udp 127.0.0.1 open"], "{said:#?}");
     let Some(own) = enclosed.own.map(|own| own.to_string()) else { return };
     assert_eq!(about(&said, &own), [format!("tcp {own} open"), format!("udp {own} open")], "{said:#?}");
     assert!(about(&said, "10.0.0.1")[0].contains("closed"), "{said:#?}");
@@ -252,6 +253,8 @@ fn what_is_opened_is_reached_and_closes_again_while_it_runs() {
     enclosed.put("again", "");
     let said = again();
     assert!(about(&said, &own).iter().all(|line| line.contains("closed")), "{said:#?}");
+    // To its own loopback pasta still leads, as it did when it was started.
+    assert!(about(&said, "127.0.0.1").iter().all(|line| line.contains("closed")), "{said:#?}");
 }
 
 #[test]

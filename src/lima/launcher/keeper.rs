@@ -148,7 +148,7 @@ impl Keeper {
     }
 
     fn wanted_rules(&self) -> Result<String> {
-        wanted_rules(&self.enclosure()?)
+        wanted_rules(&self.enclosure()?, self.port)
     }
 
     /// Loads the rules anew if they have changed; what fails is tried again.
@@ -166,9 +166,9 @@ impl Keeper {
 }
 
 /// The rules as they should be now.
-pub(super) fn wanted_rules(enclosure: &Enclosure) -> Result<String> {
+pub(super) fn wanted_rules(enclosure: &Enclosure, sshd: u16) -> Result<String> {
     let trie = disk::read_text_if_there(Path::new(TRIE))?.unwrap_or_default();
-    Ok(rules::render(&enclosure.openings, &rules::own_addresses(&trie)))
+    Ok(rules::render(&enclosure.openings, &rules::own_addresses(&trie), sshd))
 }
 
 /// Asks the kernel to end this process with its parent, which must still be the one that was meant.

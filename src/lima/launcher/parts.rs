@@ -86,7 +86,7 @@ pub(super) fn enclose(argv0: &Path, instance: &Path, port: u16, enclosure: &Encl
     let (mut near, far) = UnixStream::pair().because(|| "failed to make a pair of sockets")?;
     // While this process is still outside: there the helper stays.
     runner().attach(&keeper.command("keep"), far.into(), &keeper::open_log(instance)?)?;
-    let rules = wanted_rules(enclosure)?;
+    let rules = wanted_rules(enclosure, port)?;
     namespace::enter(&resolv_conf)?;
     let (udp, tcp): (UdpSocket, TcpListener) = namespace::bind_name_server()?;
     namespace::lend_rights()?;
