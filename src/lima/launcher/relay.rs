@@ -5,7 +5,7 @@
 //! The resolver's address is read for each question, so that a new network's counts at once.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,8 +109,8 @@ fn name_servers() -> Vec<SocketAddr> {
 fn parse_name_servers(text: &str) -> Vec<SocketAddr> {
     let address = |line: &str| {
         let (word, rest) = line.trim_start().split_once(char::is_whitespace)?;
-        let address: IpAddr = rest.split_whitespace().next()?.parse().ok()?;
-        (word == "nameserver").then(|| SocketAddr::new(address, PORT))
+        let server = server(rest.split_whitespace().next()?, &interface_number)?;
+        (word == "nameserver").then_some(server)
     };
     let mut found: Vec<SocketAddr> = text.lines().filter_map(address).take(3).collect();
     if found.is_empty() {
@@ -119,9 +119,35 @@ fn parse_name_servers(text: &str) -> Vec<SocketAddr> {
     found
 }
 
+/// A name server's address. One that counts on one link only names that: `fe80::1%wlan0`, or by its number.
+fn server(text: &str, number_of: &dyn Fn(&str) -> Option<u32>) -> Option<SocketAddr> {
+    let Some((address, link)) = text.split_once('%') else {
+        return Some(SocketAddr::new(text.parse().ok()?, PORT));
+    };
+    let scope = link.parse().ok().or_else(|| number_of(link))?;
+    Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, scope).into())
+}
+
+fn interface_number(name: &str) -> Option<u32> {
+    if name.contains('/') {
+        return None;
+    }
+    let text = disk::read_text_if_there(&Path::new("/sys/class/net").join(name).join("ifindex")).ok()??;
+    text.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_on_a_link_keeps_its_link() {
+        let of = |text: &str| server(text, &|name| (name == "wlan0").then_some(7)).map(|at| at.to_string());
+        assert_eq!(of("fe80::1%wlan0").as_deref(), Some("[fe80::1%7]:53"));
+        assert_eq!(of("fe80::1%3").as_deref(), Some("[fe80::1%3]:53"));
+        assert_eq!((of("fe80::1%gone"), of("9.9.9.9%wlan0")), (None, None));
+        assert_eq!(interface_number("lo"), Some(1));
+    }
 
     #[test]
     fn name_servers_are_those_of_resolv_conf() {
