@@ -144,6 +144,11 @@ pub fn source_variables(program: &str) -> Vec<(String, OsString)> {
     known.chain(if is_op { variables_like("OP_SESSION_") } else { Vec::new() }).collect()
 }
 
+/// The path in a variable that the user's own settings name; `None` when it is not set, or empty.
+pub fn path_named(name: &str) -> Option<PathBuf> {
+    path_variable(name)
+}
+
 /// The bytes of a variable that is a secret; `None` when it is not set, or empty.
 pub fn secret_variable(name: &str) -> Option<Vec<u8>> {
     variable(name).map(OsString::into_vec)

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::context::Context;
+use crate::context::{Context, path_named};
 use crate::failure::{Failure, Result};
 use crate::guest::{is_pinned, pinned_known_hosts};
 use crate::model::{GitAccount, GitHost, Repo, Secret, Transport};
@@ -85,15 +85,21 @@ fn resolve(runner: &Runner, home: &Path, host: &str, port: Option<u16>) -> Resul
         let line = text.lines().find(|line| line.split(' ').next() == Some(key))?;
         line.split_once(' ').map(|(_, value)| value.to_string())
     };
-    let agent = value("identityagent").filter(|agent| agent.starts_with('/') || agent.starts_with("~/"));
     Ok(Resolved {
         hostname: value("hostname").unwrap_or_else(|| host.to_string()),
         port: value("port").and_then(|port| port.parse().ok()).unwrap_or(22),
-        identity_agent: agent.map(|agent| match agent.strip_prefix("~/") {
-            Some(rest) => home.join(rest),
-            None => agent.into(),
-        }),
+        identity_agent: value("identityagent").and_then(|agent| agent_at(&agent, home, &path_named)),
     })
+}
+
+/// Where the agent of an `IdentityAgent` listens, as `ssh -G` shows it; `None` for that of the session. A variable that is
+/// not set here stays what it is: an agent that nobody finds, rather than another one.
+fn agent_at(value: &str, home: &Path, variable: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    if let Some(name) = value.strip_prefix('$') {
+        return (name != "SSH_AUTH_SOCK").then(|| variable(name).unwrap_or_else(|| value.into()));
+    }
+    let in_home = value.strip_prefix("~/").map(|rest| home.join(rest));
+    in_home.or_else(|| value.starts_with('/').then(|| value.into()))
 }
 
 /// Lines for the guest's `known_hosts`, from the user's own; none for a host whose keys are bundled.
@@ -279,6 +285,19 @@ fn advise(context: &Context, failure: Failure, repo: &Repo, has_token: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_of_a_variable_is_that_one_or_none() {
+        let variable = |name: &str| (name == "MINE").then(|| PathBuf::from("/run/mine"));
+        let at = |value: &str| agent_at(value, Path::new("/home/me"), &variable);
+        assert_eq!(at("/a b"), Some("/a b".into()));
+        assert_eq!(at("~/.agent"), Some("/home/me/.agent".into()));
+        assert_eq!(at("$MINE"), Some("/run/mine".into()));
+        assert_eq!(at("$GONE"), Some("$GONE".into()));
+        for session in ["none", "SSH_AUTH_SOCK", "$SSH_AUTH_SOCK"] {
+            assert_eq!(at(session), None, "{session}");
+        }
+    }
 
     #[test]
     fn only_the_key_of_a_known_host_goes_along() {
