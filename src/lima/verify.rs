@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Everything through which a host crosses into a guest, or back; other keys are Lima's business.
-const GUARDED: [&str; 28] = [
+const GUARDED: [&str; 29] = [
     "plain",
     "mounts",
     "mountTypesUnsupported",
@@ -36,6 +36,7 @@ const GUARDED: [&str; 28] = [
     "upgradePackages",
     "nestedVirtualization",
     "video",
+    "audio",
     "firmware",
     "base",
     "message",
@@ -123,7 +124,8 @@ fn collect(path: &str, value: &Value, leaves: &mut BTreeMap<String, Value>) {
                 .for_each(|(index, item)| collect(&format!("{path}.{index}"), item, leaves));
         }
         Value::Null | Value::Bool(false) => {}
-        Value::String(text) if text.is_empty() => {}
+        // An empty variable of ours takes the place of one that Lima would bring along, such as a proxy of the host's.
+        Value::String(text) if text.is_empty() && !path.starts_with("env.") => {}
         leaf => {
             leaves.insert(path.to_string(), leaf.clone());
         }
@@ -165,13 +167,15 @@ mod tests {
     fn limas_own_defaults_are_no_difference() {
         let effective = json!({"plain": true, "ssh": {"localPort": 20000, "forwardX11": false, "overVsock": true},
             "provision": [{"mode": "system", "script": "x"}], "cpus": 4, "rosetta": {}, "video": {"vnc": {}},
+            "env": {"http_proxy": ""}, "audio": {"device": "", "interface": ""},
             "containerd": {"system": false, "archives": [{"location": "https://x"}]}});
         assert_eq!(keys(&effective), Vec::<String>::new());
     }
 
     #[test]
     fn every_way_across_is_named() {
-        let ours = json!({"plain": true, "ssh": {"localPort": 20000}, "provision": [{"mode": "system", "script": "x"}]});
+        let ours = json!({"plain": true, "ssh": {"localPort": 20000}, "env": {"http_proxy": ""},
+            "provision": [{"mode": "system", "script": "x"}]});
         let cases = [
             (json!({"mounts": [{"location": "~"}]}), "`mounts.0.location` is \"~\", from `mounts`"),
             (
@@ -184,7 +188,9 @@ mod tests {
             ),
             (json!({"networks": [{"lima": "user-v2"}]}), "`networks.0.lima` is \"user-v2\", from `networks`"),
             (json!({"plain": false}), "`plain` is missing, because of `plain`"),
-            (json!({"env": {"X": "1"}}), "`env.X` is \"1\", from `env`"),
+            (json!({"env": {"http_proxy": "", "X": "1"}}), "`env.X` is \"1\", from `env`"),
+            (json!({"env": {}}), "`env.http_proxy` is missing, because of `env`"),
+            (json!({"audio": {"device": "pa"}}), "`audio.device` is \"pa\", from `audio`"),
         ];
         for (change, expected) in cases {
             let mut effective = ours.clone();
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_added_script_is_found_and_a_key_is_not_shown() {
-        let effective = json!({"plain": true, "ssh": {"localPort": 20000}, "provision":
+        let effective = json!({"plain": true, "ssh": {"localPort": 20000}, "env": {"http_proxy": ""}, "provision":
             [{"mode": "system", "script": "-----BEGIN OPENSSH PRIVATE KEY-----"}]});
         assert_eq!(
             keys(&effective),
