@@ -179,6 +179,19 @@ impl FromStr for Door {
     }
 }
 
+impl Door {
+    /// What is meant instead by a door to the guest's own loopback, or into its network where nobody is but this computer.
+    pub fn instead(&self) -> Option<Self> {
+        let leads_nowhere = match &self.place {
+            Place::Name(name) => name == "localhost",
+            Place::Network(network) => {
+                network.is_loopback() || (*network != HOST.into() && GUEST_NETWORK.contains(network.address))
+            }
+        };
+        leads_nowhere.then_some(Self { place: Place::Network(HOST.into()), port: self.port })
+    }
+}
+
 fn read_port(text: &str, port: &str) -> Result<u16, Refused> {
     let number = port.parse::<u16>().ok().filter(|number| *number > 0 && !port.starts_with('+'));
     number.ok_or_else(|| Refused::new(format!("`{}` is no port, in `{}`", shown(port), shown(text))))
@@ -324,6 +337,18 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(door(text), format!("refused: {expected}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_door_to_the_guest_itself_means_this_computer() {
+        let instead = |text: &str| Some(text.parse::<Door>().ok()?.instead()?.to_string());
+        for text in ["127.0.0.1:80", "127.0.0.0/8:80", "LocalHost:80", "192.168.5.0/24:80", "192.168.5.3:80"]
+        {
+            assert_eq!(instead(text).as_deref(), Some("192.168.5.2:80"), "{text}");
+        }
+        for text in ["192.168.5.2:80", "192.168.0.0/16", "10.0.0.1", "localhost.corp"] {
+            assert_eq!(instead(text), None, "{text}");
         }
     }
 
