@@ -109,6 +109,11 @@ impl Layout {
         self.state.join("trust.json")
     }
 
+    /// The lock around changes of the user's own configuration.
+    pub fn edits_lock(&self) -> PathBuf {
+        self.state.join("edits.lock")
+    }
+
     /// The lock around files that all machines share.
     pub fn global_lock(&self) -> PathBuf {
         self.state.join("lock")

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::{GitAccount, HoldTime, KeyAsk, KeyName, KeyRules, Project, ProjectName};
-use crate::record::{MachineRecord, release};
+use crate::record::{MachineRecord, release, take_turn_to_edit};
 use crate::ssh::{Entry, read_log};
 use crate::ui;
 use crate::ui::for_as_long;
@@ -150,6 +150,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         serve_hold(context, &find_record(context, Some(&serve.project))?, serve.until)?;
         return Ok(0);
     }
+    let changes = matches!(args.verb, Some(Verb::Grant(_) | Verb::Revoke(_))) && !context.options.dry_run;
+    let _turn = if changes { Some(take_turn_to_edit(&context.layout)?) } else { None };
     let workspace = Workspace::load(context)?;
     let choose = |behind: Option<&str>| workspace.choose(context, args.project(behind)?);
     match &args.verb {
@@ -276,8 +278,8 @@ fn alter(
         Some(name) => (name.to_string(), keys.of(name.as_str())),
         None => ("every project".into(), keys.defaults),
     };
-    if changes == [KeyChange::Forget] {
-        release(&context.layout, &name)?;
+    if let Some(name) = project.filter(|_| changes == [KeyChange::Forget]) {
+        release(&context.layout, name.as_str())?;
     }
     context.ui.say(&format!("{name}: {}", describe(&rules)));
     Ok(0)

@@ -113,6 +113,18 @@ fn add_ports(
     ports: &[PortForward],
 ) -> Result<()> {
     let name = project.name.as_str();
+    with_more(project, ports)?;
+    agree_to_ports(context, name, ports)?;
+    declare_ports(context, name, &|project| with_more(project, ports))?;
+    for (other, port) in also_declared(workspace, project, ports) {
+        context.ui.say(&format!("`{other}` declares port {port} too: only one of them can run at a time"));
+    }
+    tell(context, &format!("`{name}` declares {}", list_ports(ports)));
+    Ok(())
+}
+
+fn with_more(project: &Project, ports: &[PortForward]) -> Result<Vec<PortForward>> {
+    let name = &project.name;
     let mut wanted = project.ports.clone();
     for port in ports {
         if let Some(declared) = wanted.iter().find(|one| one.host == port.host || one.guest == port.guest) {
@@ -122,13 +134,7 @@ fn add_ports(
         }
         wanted.push(*port);
     }
-    agree_to_ports(context, name, ports)?;
-    declare_ports(context, workspace, project, &wanted)?;
-    for (other, port) in also_declared(workspace, project, ports) {
-        context.ui.say(&format!("`{other}` declares port {port} too: only one of them can run at a time"));
-    }
-    tell(context, &format!("`{name}` declares {}", list_ports(ports)));
-    Ok(())
+    Ok(wanted)
 }
 
 /// Other projects that want the same port of this computer.
@@ -157,11 +163,9 @@ fn remove_ports(
         let list = if project.ports.is_empty() { "none".into() } else { list_ports(&project.ports) };
         return Err(Failure::usage(format!("`{name}` declares no port {unknown}; it declares {list}")));
     }
-    let wanted: Vec<PortForward> =
-        project.ports.iter().copied().filter(|port| !hosts.contains(&port.host)).collect();
-    if wanted != project.ports {
-        declare_ports(context, workspace, project, &wanted)?;
-    }
+    declare_ports(context, name, &|project| {
+        Ok(project.ports.iter().copied().filter(|port| !hosts.contains(&port.host)).collect())
+    })?;
     if !context.options.dry_run && opened.iter().any(|port| hosts.contains(&port.host)) {
         close_opened(context, workspace, name, &hosts)?;
     }

@@ -17,7 +17,8 @@ pub enum KeyChange {
     Remove { list: &'static str, item: String, inherited: Vec<String> },
     /// Sets when the owner is asked.
     Ask(KeyAsk),
-    /// Takes a project's whole table out, so that the defaults count again.
+    /// Takes out all that is said of a project, so that the defaults count again; without one, those. What other projects
+    /// have of their own stays.
     Forget,
 }
 
@@ -109,7 +110,15 @@ fn is_same(one: &str, other: &str) -> bool {
 
 fn forget(document: &mut DocumentMut, project: Option<&ProjectName>) -> Result<()> {
     let Some(project) = project else {
-        document.remove("keys");
+        match document.get_mut("keys") {
+            Some(Item::Table(keys)) => {
+                keys.retain(|name, _| name == "for");
+                // Its own line goes with them.
+                keys.set_implicit(true);
+            }
+            Some(Item::Value(Value::InlineTable(keys))) => keys.retain(|name, _| name == "for"),
+            _ => {}
+        }
         return Ok(());
     };
     let all = document.get_mut("keys").and_then(|keys| keys.get_mut("for")).and_then(Item::as_table_like_mut);
@@ -177,6 +186,9 @@ mod tests {
     fn a_project_is_forgotten() {
         let text = "[keys]\nask = \"first\"\n\n[keys.for.blog]\nask = \"never\"\n\n[lima]\n";
         assert_eq!(change(text, Some("blog"), KeyChange::Forget), "[keys]\nask = \"first\"\n\n[lima]\n");
+        let all = change_keys(text, None, &[KeyChange::Forget]).unwrap();
+        assert_eq!(all.parse::<DocumentMut>().unwrap()["keys"]["for"]["blog"]["ask"].as_str(), Some("never"));
+        assert!(!all.contains("first"));
         let project = "shop".parse().unwrap();
         assert!(change_keys(text, Some(&project), &[KeyChange::Forget]).is_err());
         for bad in ["keys = 1\n", "[keys]\nfor = 1\n", "[keys.for]\nshop = []\n", "["] {

@@ -15,7 +15,7 @@ use crate::lima::{Image, Status};
 use crate::model::{PortForward, Project, list_ports};
 use crate::plan::{Connection, Holder, Site};
 use crate::process::{Listener, parse_listeners};
-use crate::record::{MachineRecord, ProjectLock, Waiting};
+use crate::record::{MachineRecord, ProjectLock, Waiting, take_turn_to_edit};
 use crate::ssh::Attempt;
 use crate::ui;
 
@@ -163,43 +163,50 @@ pub fn agree_to_ports(context: &Context, name: &str, ports: &[PortForward]) -> R
     Ok(())
 }
 
-/// Makes these the declared ports of a project: at once in a machine that runs, and in its projects.toml.
+/// Changes the declared ports of a project: at once in a machine that runs, and in its projects.toml. `change` makes the new
+/// ones of those that it has at that moment, when nobody else changes them.
 ///
 /// # Errors
 /// When one of them is taken, or the file cannot be written. The ports are as before then.
 pub fn declare_ports(
     context: &Context,
-    workspace: &Workspace,
-    project: &Project,
-    wanted: &[PortForward],
+    name: &str,
+    change: &dyn Fn(&Project) -> Result<Vec<PortForward>>,
 ) -> Result<()> {
     let say = |text: &str| context.ui.say(text);
-    let site = site(context, &workspace.computer, &say);
-    let name = project.name.as_str();
-    let edit = Edit::new(workspace, project, wanted)?;
-    if context.options.dry_run {
-        ui::answer(&dry_run(&site, project, wanted, &edit)?);
+    let is_dry = context.options.dry_run;
+    let _lock = if is_dry { None } else { Some(lock(context, name, &say)?) };
+    let _turn = if is_dry { None } else { Some(take_turn_to_edit(&context.layout)?) };
+    let workspace = Workspace::load(context)?;
+    let project = workspace.choose_own(context, Some(name))?;
+    let wanted = change(&project)?;
+    if wanted == project.ports {
         return Ok(());
     }
-    let _lock = lock(context, name, &say)?;
+    let site = site(context, &workspace.computer, &say);
+    let edit = Edit::new(&workspace, &project, &wanted)?;
+    if is_dry {
+        ui::answer(&dry_run(&site, &project, &wanted, &edit)?);
+        return Ok(());
+    }
     let Some(mut record) = MachineRecord::load(&context.layout, name)? else { return edit.write() };
     let before = record.ports.clone();
     if !is_running(&site, &record)? {
         edit.write()?;
         // The memory of one that sleeps fits the file that it was started from: `up` opens them once it is awake.
         if Image::of(&context.layout.instance(name)).read_note().is_none() {
-            site.keep_ports(&mut record, wanted)?;
+            site.keep_ports(&mut record, &wanted)?;
         }
-        for taken in site.taken_ports(&record, wanted) {
+        for taken in site.taken_ports(&record, &wanted) {
             ui::warn(&format!("{:#}", taken.error));
         }
         return Ok(());
     }
     site.road(&record).prepare()?;
-    let settled = site.settle_ports(&mut record, wanted).and_then(|()| edit.write());
+    let settled = site.settle_ports(&mut record, &wanted).and_then(|()| edit.write());
     if settled.is_err() {
         // What could be had of the new ones is given back; those that were there are there.
-        record.ports = wanted.to_vec();
+        record.ports = wanted;
         let _ = site.settle_ports(&mut record, &before);
     }
     settled

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Context as _, Failure, Result};
 use crate::model::{Caps, ProfileName, Project, ProjectName, RepoUrl};
+use crate::record::take_turn_to_edit;
 use crate::ssh::ensure_include;
 use crate::ui;
 
@@ -102,6 +103,7 @@ fn register(
 ) -> Result<Project> {
     let folder = &workspace.located.user;
     let file = folder.projects();
+    let _turn = if context.options.dry_run { None } else { Some(take_turn_to_edit(&context.layout)?) };
     let present = disk::read_text_if_there(&file)?;
     let is_new = present.is_none();
     let is_bare = repos.is_empty() && profiles.is_empty();

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::ports::{LIMA, Ports, listens, world};
-use crate::world::World;
+use crate::world::{Running, World};
 
 #[test]
 fn added_ports_count_at_once() {
@@ -35,6 +35,28 @@ fn added_ports_count_at_once() {
     cpus = 1
     "#);
     assert!(ports.mask(&world.read(&format!("{LIMA}/lima.yaml"))).contains("hostPort: NEW\n"));
+}
+
+#[test]
+fn ports_that_are_added_at_one_time_are_all_kept() {
+    let ports = Ports::new();
+    let world = world(&ports);
+    let free = Ports::new();
+    let wanted =
+        [("hello", free.web().to_string()), ("shop", free.api().to_string()), ("hello", free.new_one())];
+    let all: Vec<_> = wanted
+        .each_ref()
+        .map(|(name, port)| world.start(&mut world.machine(&["ports", name, "add", port])))
+        .into_iter()
+        .map(Running::wait)
+        .collect();
+    for outcome in &all {
+        assert_eq!(outcome.code, 0, "{outcome}");
+    }
+    let text = world.read(".config/machine/projects.toml");
+    for (_, port) in &wanted {
+        assert!(text.contains(port.as_str()), "{port}: {text}");
+    }
 }
 
 #[test]
