@@ -66,6 +66,7 @@ pub(super) fn sound() -> Observed {
             session_keys: Some(vec!["ssh-ed25519 A".into()]),
             signed_anything: false,
             other_sessions: 0,
+            is_held: false,
         },
         guest: Probed {
             tried,
@@ -367,6 +368,15 @@ fn the_agent_is_judged_in_a_session_and_without_one() {
         ("agent-at-rest", "not probed", |o| {
             o.guest.agents_answering = 1;
             o.agent.other_sessions = 2;
+        }),
+        ("agent-at-rest", "crosses, as stated", |o| {
+            o.guest.agents_answering = 1;
+            o.agent.is_held = true;
+        }),
+        ("agent-at-rest", "FAILED", |o| {
+            o.guest.agents_answering = 1;
+            o.agent.is_held = true;
+            o.stated.forward_agent = false;
         }),
         ("agent-at-rest", "not probed", |o| o.agent.host_keys = None),
         ("agent-at-rest", "not probed", |o| o.agent.session_keys = None),

@@ -60,6 +60,9 @@ pub(super) fn agent_at_rest(seen: &Observed) -> Judgement {
             agent.other_sessions
         ));
     }
+    if guest.agents_answering > 0 && agent.is_held && seen.stated.forward_agent {
+        return Judgement::crosses("held by `machine keys hold`, so it answers with no session open");
+    }
     if guest.agents_answering > 0 {
         return Judgement::failed("an agent answers in the guest although no session is open");
     }

@@ -115,6 +115,8 @@ pub struct AgentSeen {
     pub signed_anything: bool,
     /// Other sessions of this machine that are open, and so may serve the agent.
     pub other_sessions: usize,
+    /// Whether it is held for this machine with no session open.
+    pub is_held: bool,
 }
 
 /// Whose word a machine's project is, and what of the user's was asked for.

@@ -14,7 +14,9 @@ use crate::plan::{Site, clear_secrets, secret_status};
 use crate::record::MachineRecord;
 use crate::ui;
 use crate::ui::render_table;
-use crate::workspace::{check_token, count_secrets, find_record, reach_running, refill, secrets_of};
+use crate::workspace::{
+    check_token, count_secrets, find_record, reach_running, refill, require_trust_of, secrets_of,
+};
 
 /// Options of `secrets`.
 #[derive(clap::Args, Debug)]
@@ -50,6 +52,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         return Err(Failure::usage(format!("the project `{name}` has no secrets")).hint(format!(
             "name some in your projects.toml, below `[{name}.secrets]`: `NAME = \"op://…\"`"
         )));
+    }
+    if !args.clear {
+        require_trust_of(context, &record)?;
     }
     let name = record.name.clone();
     let done = reach_running(context, record, "secrets", &|site, record| {

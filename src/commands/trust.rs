@@ -167,7 +167,7 @@ fn take_back(context: &Context, path: Option<&Path>) -> Result<u8> {
         ui::answer(&format!("{}  {}", one.project, one.file.display()));
     }
     if !context.options.dry_run {
-        context.ui.say("no longer trusted; sessions that are open keep what they have until they end");
+        context.ui.say("no longer trusted: its machines are lent no key, and what of your secrets they had is taken from them");
     }
     Ok(0)
 }

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::guest::{Observation, observe_script};
 use crate::lima::{Instance, LocalImage, Machine, with_ports};
 use crate::model::ByteSize;
-use crate::record::{HostAgent, Journal, MachineRecord, Ready};
+use crate::record::{HostAgent, Journal, MachineRecord, Ready, release};
 use crate::ssh::{Road, ensure_include};
 
 /// What came of it.
@@ -84,6 +84,9 @@ pub fn execute(site: &Site, goal: Goal, reporter: &mut Reporter, hooks: &Hooks) 
     let beyond = beyond_up(&work);
     work.goal = (hooks.complete)(work.goal.clone(), known.then_some(&work.record))?;
     work.follow_goal();
+    if !work.record.forward_agent {
+        release(site.layout, name.as_str())?;
+    }
     reporter.ui.say_bold(&format!("{name}  {}", work.goal.headline));
     for step in steps {
         site.runner.check_interrupt()?;
@@ -288,7 +291,7 @@ impl Work<'_> {
         let name = self.name();
         if !self.site.driver().reopen(name, &self.goal.openings)? {
             reporter.ui.say(&format!(
-                "this computer's own ports count from the next start on: `machine down {name} && machine up {name}`"
+                "more of this computer's own ports are open from the next start on: `machine down {name} && machine up {name}`"
             ));
         }
         Ok(())

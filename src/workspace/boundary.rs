@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::lend::computer;
+use super::lend::{agent_of, computer};
 use super::secrets::secrets_of;
 use super::select::{find_record, site};
 use super::session::enter;
@@ -23,7 +23,7 @@ use crate::lima::Instance;
 use crate::model::{Access, Door, HostOs, Openings, Proxy};
 use crate::plan::{Site, random_hex};
 use crate::process::{Cmd, Finished, Standing, standing};
-use crate::record::{MachineRecord, open_sessions};
+use crate::record::{MachineRecord, held_until, open_sessions};
 use crate::ssh::Road;
 use crate::ui;
 
@@ -240,7 +240,8 @@ impl Look<'_> {
 
     fn agent(&self) -> Result<AgentSeen> {
         let other_sessions = open_sessions(self.site.layout, &self.record.name).len().saturating_sub(1);
-        let upstream = (self.site.lend)(&self.record.name)?.upstream;
+        let is_held = held_until(self.site.layout, &self.record.name).is_some();
+        let upstream = agent_of(self.context, &self.record)?;
         let on_host = upstream.map(|socket| Cmd::new("ssh-add").arg("-L").env("SSH_AUTH_SOCK", socket));
         let lent = self.record.forward_agent;
         let server = lent.then(|| self.site.serve_agent(&self.record, GUEST_LIMIT)).transpose()?;
@@ -251,7 +252,7 @@ impl Look<'_> {
         drop(server);
         let host_keys = on_host.and_then(|cmd| self.try_run(cmd)).and_then(|finished| read_keys(&finished));
         let signed_anything = signed.is_some_and(|finished| finished.status.success());
-        Ok(AgentSeen { host_keys, session_keys, signed_anything, other_sessions })
+        Ok(AgentSeen { host_keys, session_keys, signed_anything, other_sessions, is_held })
     }
 
     /// All that needs our listeners and the guest at one time.

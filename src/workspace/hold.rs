@@ -24,6 +24,10 @@ const BEGIN: Duration = Duration::from_secs(15);
 /// When the machine does not come up, or the process does not begin.
 pub fn start_hold(context: &Context, record: MachineRecord, time: Duration) -> Result<()> {
     let name = record.name.clone();
+    if !record.forward_agent {
+        return Err(Failure::operation(format!("`{name}` is lent no key since it was last brought up"))
+            .hint(format!("if its files allow it now: `machine up {name}`")));
+    }
     // Brings it up where need be, and ends the session again at once.
     drop(reach(context, record, "keys hold", true)?);
     release(&context.layout, &name)?;

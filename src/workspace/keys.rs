@@ -5,7 +5,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::lend::lender;
+use super::lend::agent_of;
 use super::remote::git_host;
 use super::select::{Workspace, site};
 use crate::context::Context;
@@ -48,12 +48,23 @@ fn hop(name: &'static str, verdict: Verdict, text: impl Into<String>) -> KeyHop 
 /// When the machine's record cannot be read.
 pub fn key_hops(context: &Context, workspace: &Workspace, project: &Project) -> Result<Vec<KeyHop>> {
     let name = project.name.as_str();
+    let record = MachineRecord::load(&context.layout, name)?;
+    let is_lent = record.as_ref().is_some_and(|record| record.forward_agent);
+    if !project.forward_agent && is_lent {
+        let text = format!(
+            "`forward_agent = false` in projects.toml does not count yet, and it is lent still: `machine up {name}`"
+        );
+        return Ok(vec![hop("lent", Verdict::Bad, text)]);
+    }
     if !project.forward_agent {
         return Ok(vec![hop("lent", Verdict::Remark, "nothing: `forward_agent = false` in projects.toml")]);
     }
-    let Some(record) = MachineRecord::load(&context.layout, name)? else {
+    let Some(record) = record else {
         return Ok(vec![hop("machine", Verdict::Remark, format!("there is none yet: `machine up {name}`"))]);
     };
+    if !is_lent {
+        return Ok(vec![hop("lent", Verdict::Bad, format!("nothing, until the next `machine up {name}`"))]);
+    }
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
     let loan = (site.lend)(name)?;
@@ -228,7 +239,7 @@ pub fn find_key(context: &Context, record: Option<&MachineRecord>, word: &str) -
     if let Ok(Some(text)) = disk::read_text_if_there(&path) {
         return text.trim().parse().map_err(|cause| Failure::usage(format!("`{}`: {cause}", path.display())));
     }
-    let named = record.and_then(|record| (lender(context))(&record.name).ok()?.upstream);
+    let named = record.and_then(|record| agent_of(context, record).ok()?);
     let socket = named.or_else(|| context.agent.clone());
     let held = socket.and_then(|socket| held_keys(&socket).ok()).unwrap_or_default();
     let found: Vec<KeyName> =

@@ -68,14 +68,31 @@ pub fn lender(context: &Context) -> Lend {
     Arc::new(move |machine| {
         let record = MachineRecord::load(&layout, machine)?;
         let record = record.ok_or_else(|| Failure::operation(format!("`{machine}` has no record")))?;
+        if !record.forward_agent {
+            return Err(Failure::operation(format!("`{machine}` is lent no key any more")));
+        }
         let rules = load_settings(&around)?.keys.of(machine);
-        // A host whose key is not known is not granted; `machine keys` says so.
-        let granted = rules.hosts.iter().flatten();
-        let granted = granted.filter_map(|account| git_host(&around.runner, &around.home, account).ok());
-        let hosts: Vec<GitHost> = record.git_hosts.iter().cloned().chain(granted).collect();
+        let hosts = hosts_of(&record, &rules, &around.runner, &around.home);
         let upstream = upstream(&hosts, agent.as_ref(), &around.runner, &around.home);
         Ok(Loan { policy: policy(&record, &hosts, rules)?, upstream, ask_with: ask_with.clone() })
     })
+}
+
+/// The hosts of a machine's repositories, and those that are granted. One whose key is not known is not; `machine keys`
+/// says so.
+fn hosts_of(record: &MachineRecord, rules: &KeyRules, runner: &Runner, home: &Path) -> Vec<GitHost> {
+    let granted = rules.hosts.iter().flatten().filter_map(|account| git_host(runner, home, account).ok());
+    record.git_hosts.iter().cloned().chain(granted).collect()
+}
+
+/// The agent of this computer that a machine is lent, or would be.
+///
+/// # Errors
+/// When config.toml cannot be read.
+pub(super) fn agent_of(context: &Context, record: &MachineRecord) -> Result<Option<PathBuf>> {
+    let (runner, home) = (&context.runner, &context.layout.home);
+    let rules = computer(context)?.keys.of(&record.name);
+    Ok(upstream(&hosts_of(record, &rules, runner, home), context.agent.as_ref(), runner, home))
 }
 
 fn policy(record: &MachineRecord, hosts: &[GitHost], rules: KeyRules) -> Result<Policy> {

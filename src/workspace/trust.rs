@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::git::repository_at;
 use super::select::{folder_of, locate_from, read_repository};
+use super::session::reach_running;
 use crate::boundary::TrustSeen;
 use crate::config::{
     ConfigFolder, find_folder, is_bundled, load_computer, load_provision, profile_stack, repository_root,
@@ -15,7 +16,9 @@ use crate::config::{
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::model::{Ask, Profile, Project, Provision};
-use crate::record::{MachineRecord, TrustStore, Trusted, digest_lines};
+use crate::plan::clear_secrets;
+use crate::record::{Filled, MachineRecord, TrustStore, Trusted, digest_lines, release};
+use crate::ui;
 
 /// More changed lines than this are counted, not shown.
 const LINES_SHOWN: usize = 40;
@@ -171,6 +174,24 @@ pub fn questions_at(context: &Context, path: &Path) -> Result<Vec<Question>> {
     Ok(questions)
 }
 
+/// Makes sure that the user has agreed to what the files of a machine's project are given, its secrets above all.
+///
+/// # Errors
+/// As [`load_stack`], or when the files cannot be looked at any more.
+pub fn require_trust_of(context: &Context, record: &MachineRecord) -> Result<()> {
+    if !record.in_repository {
+        return Ok(());
+    }
+    let questions = questions_at(context, &record.config_file)?;
+    let own = questions.into_iter().find(|question| question.asked.project == record.name);
+    own.map_or(Ok(()), |question| question.require(context))
+}
+
+/// Whether the files of a machine's project are allowed what they are given, asking nobody.
+pub(super) fn is_trusted(context: &Context, record: &MachineRecord) -> bool {
+    matches!(look_at_trust(context, record), TrustSeen::Own | TrustSeen::Inert | TrustSeen::Allowed { .. })
+}
+
 /// Whose word a machine's project is, as things are now.
 pub(super) fn look_at_trust(context: &Context, record: &MachineRecord) -> TrustSeen {
     if !record.in_repository {
@@ -226,7 +247,8 @@ fn is_same_folder(one: &Path, other: &Path) -> bool {
     other.canonicalize().is_ok_and(|other| one.canonicalize().is_ok_and(|one| one == other))
 }
 
-/// Takes answers back, and what they gave to machines: no session lends the agent from now on, and the next `up` asks.
+/// Takes answers back, and what they gave to machines: nobody is lent the agent from now on, secrets go, and the next `up`
+/// asks.
 pub fn revoke(context: &Context, goes: &[Trusted]) -> Result<()> {
     TrustStore::revoke(&context.layout, goes)?;
     for mut record in MachineRecord::load_all(&context.layout) {
@@ -236,9 +258,24 @@ pub fn revoke(context: &Context, goes: &[Trusted]) -> Result<()> {
             record.forward_agent = false;
             record.ready = None;
             record.save(&context.layout)?;
+            release(&context.layout, &record.name)?;
+            take_secrets(context, record);
         }
     }
     Ok(())
+}
+
+/// Empties `/run/secrets` of a machine that runs, if it was ever filled.
+fn take_secrets(context: &Context, record: MachineRecord) {
+    let name = record.name.clone();
+    if Filled::load(&context.layout, &name).is_none() {
+        return;
+    }
+    let taken = reach_running(context, record, "trust revoke", &|site, record| clear_secrets(site, record));
+    if let Err(failure) = taken {
+        ui::warn(&format!("`{name}` may still have its secrets: {:#}", failure.error));
+        context.ui.say(&format!("take them: `machine secrets {name} --clear`"));
+    }
 }
 
 #[cfg(test)]

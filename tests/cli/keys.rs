@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::first_up::BARE;
-use crate::world::{World, wait_until};
+use crate::world::{Running, World, wait_until};
 
 const KEY: &str = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
 const CONFIG: &str = ".config/machine/config.toml";
@@ -59,6 +59,39 @@ fn grants_are_written_for_one_project_or_all() {
     [keys]
     hosts = ["git@codeberg.org"]
     "#);
+}
+
+#[test]
+fn what_is_taken_from_every_project_is_not_taken_from_one_that_has_its_own() {
+    let world = configured();
+    let before = world.read(CONFIG);
+    world.must(&["keys", "grant", "hello", "--key", KEY, "--ask", "always"]);
+    world.must(&["keys", "grant", "--all", "--ask", "first"]);
+    world.must(&["keys", "revoke", "--all"]);
+    assert_snapshot!(world.read(CONFIG).replace(&before, ""), @r#"
+    [keys.for.hello]
+    only = ["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"]
+    ask = "always"
+    "#);
+}
+
+#[test]
+fn grants_at_one_time_are_all_kept() {
+    let world = configured();
+    let hosts =
+        ["github.com", "gitlab.com", "codeberg.org", "me@github.com", "you@github.com", "us@gitlab.com"];
+    let all: Vec<_> = hosts
+        .map(|host| world.start(&mut world.machine(&["keys", "grant", "--all", "--host", host])))
+        .into_iter()
+        .map(Running::wait)
+        .collect();
+    for outcome in &all {
+        assert_eq!(outcome.code, 0, "{outcome}");
+    }
+    let text = world.read(CONFIG);
+    for host in hosts {
+        assert!(text.contains(host), "{host}: {text}");
+    }
 }
 
 #[test]
@@ -165,7 +198,19 @@ fn hops_are_shown_as_far_as_there_are_any() {
       ]
     }
     "#);
+}
+
+#[test]
+fn what_the_file_says_and_what_counts_are_told_apart() {
+    let world = configured();
+    world.must(&["up", "hello"]);
     world.configure("[hello]\nforward_agent = false\n");
+    assert_snapshot!(world.run(&["keys"]), @"
+    exit code 1
+    --- stdout
+    ✗ lent      `forward_agent = false` in projects.toml does not count yet, and it is lent still: `machine up hello`
+    ");
+    world.must(&["up", "hello"]);
     assert_snapshot!(world.run(&["keys"]), @"
     exit code 0
     --- stdout
@@ -199,6 +244,18 @@ fn keys_are_held_shown_and_released() {
     --- stderr
     the keys of `hello` were not held
     ");
+    assert_eq!(world.run(&["keys", "hold", "hello"]).code, 0);
+    // What is not lent any more is not held either.
+    world.configure("[hello]\nforward_agent = false\n");
+    world.must(&["up", "hello"]);
+    assert!(!world.must(&["list"]).stderr.contains("held"));
+    world.configure(BARE);
+    assert_snapshot!(world.run(&["keys", "hello"]), @"
+    exit code 1
+    --- stdout
+    ✗ lent      nothing, until the next `machine up hello`
+    ");
+    world.must(&["up", "hello"]);
     assert_eq!(world.run(&["keys", "hold", "hello"]).code, 0);
     // It is no session that `down` would ask about, and ends with the machine.
     world.must(&["down", "hello"]);

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 
+use crate::claims::{inside, repository};
 use crate::secret_sources::given;
 use crate::world::{World, skip};
 
 const CANARY: &str = "canary-4f1d-value";
 const PROJECT: &str = "[hello]\nrepos = [\"git@github.com:you/hello.git\"]\nsetup = [\"echo set up\"]\n\n\
     [hello.secrets]\nTOKEN = { command = [\"pass\", \"show\", \"npm\"] }\n";
+
+/// What a repository says of itself, and asks for nothing.
+const REPOSITORYS: &str = "[hello]\nrepos = [\".\"]\nsetup = false\n";
 
 /// A world with a project that has one secret, the machine's box built.
 fn with_canary(project: &str) -> World {
@@ -320,6 +324,41 @@ fn a_repository_cannot_name_secrets_but_may_be_given_some() {
     world.log_taken();
     assert_eq!(up().code, 5);
     assert!(!world.log_taken().contains("pass "));
+}
+
+#[test]
+fn a_repositorys_machine_gets_none_that_nobody_has_agreed_to() {
+    let world = World::new();
+    world.knob("pass", CANARY);
+    repository(&world, "src/hello", Some("git@github.com:you/hello.git"), REPOSITORYS);
+    let run = |args: &[&str]| inside(&world, "src/hello", args);
+    assert_eq!(run(&["up", "--no-cache"]).code, 0);
+    world.configure("[hello.secrets]\nTOKEN = { command = [\"pass\", \"show\", \"npm\"] }\n");
+    world.log_taken();
+    // Neither a session nor the command itself is a way around the question that `up` asks.
+    let session = run(&["run", "--", "true"]);
+    assert_snapshot!(session, @"
+    exit code 0
+    --- stderr
+    warning: the files of `hello` are not allowed to have its secrets
+    look at them, and say yes: `machine up hello`
+    ");
+    let refused = run(&["secrets"]);
+    assert_eq!(refused.code, 5, "{refused}");
+    assert!(refused.stderr.contains("to allow it, once you have read it: `machine trust "), "{refused}");
+    assert!(!world.log_taken().contains("pass "));
+    world.must(&["trust", "src/hello"]);
+    assert!(run(&["run", "--", "true"]).stderr.contains("1 secret is in /run/secrets"));
+    // A file that says something else now has not been agreed to: what is there goes.
+    world.write("src/hello/.machine/projects.toml", format!("{REPOSITORYS}cpus = 1\n"));
+    world.log_taken();
+    assert!(run(&["run", "--", "true"]).stderr.contains("are not allowed to have its secrets"));
+    assert!(world.effects().contains("guest secrets cleared"));
+    world.write("src/hello/.machine/projects.toml", REPOSITORYS);
+    assert!(run(&["run", "--", "true"]).stderr.contains("1 secret is in /run/secrets"));
+    world.log_taken();
+    world.must(&["trust", "revoke", "src/hello"]);
+    assert!(world.effects().contains("guest secrets cleared"));
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn trust_is_listed_and_taken_back() {
     --- stdout
     blog  ~/src/blog/.machine/projects.toml
     --- stderr
-    no longer trusted; sessions that are open keep what they have until they end
+    no longer trusted: its machines are lent no key, and what of your secrets they had is taken from them
     ");
     assert!(!lent(&world), "no session lends the agent any more");
     assert_eq!(run(&world, &["up"]).code, 5);
@@ -195,6 +195,23 @@ fn trust_is_listed_and_taken_back() {
     --- stderr
     error: nothing is trusted there
     hint: see what is: `machine trust list`
+    ");
+}
+
+#[test]
+fn keys_that_are_held_are_taken_back_with_the_trust() {
+    let world = with("[blog]\nrepos = [\".\"]\nforward_agent = true\nsetup = false\n");
+    world.must(&["trust", "src/blog"]);
+    assert_eq!(run(&world, &["up", "--no-cache"]).code, 0);
+    assert_eq!(run(&world, &["keys", "hold"]).code, 0);
+    assert!(world.must(&["list"]).stderr.contains("keys are held"));
+    world.must(&["trust", "revoke", "src/blog"]);
+    assert!(!world.must(&["list"]).stderr.contains("keys are held"));
+    assert_snapshot!(run(&world, &["keys", "hold"]), @"
+    exit code 1
+    --- stderr
+    error: `blog` is lent no key since it was last brought up
+    hint: if its files allow it now: `machine up blog`
     ");
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Enters: a machine that is reached. Leaves: its secrets, or a warning; a session opens either way.
 
+use super::super::trust::is_trusted;
 use super::{digest, read_values, secrets_of};
 use crate::context::Context;
-use crate::failure::{Kind, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::model::{ProjectName, Secrets};
 use crate::plan::{Site, check_secrets, clear_secrets, fill_secrets};
 use crate::record::{Filled, MachineRecord};
@@ -15,7 +16,7 @@ use crate::ui;
 /// # Errors
 /// When a source gives nothing, or the guest refuses them. It then has what it had.
 pub fn refill(context: &Context, site: &Site, record: &MachineRecord, secrets: &Secrets) -> Result<usize> {
-    let name: ProjectName = record.name.parse().map_err(crate::failure::Failure::usage)?;
+    let name: ProjectName = record.name.parse().map_err(Failure::usage)?;
     let values = read_values(context, &name, secrets)?;
     fill_secrets(site, record, &values)?;
     Ok(values.values.len())
@@ -42,7 +43,9 @@ pub fn refill_session(context: &Context, site: &Site, record: &MachineRecord) ->
         }
         Err(failure) => {
             ui::warn(&format!("{:#}", failure.error));
-            context.ui.say(&format!("fill them once that is mended: `machine secrets {name}`"));
+            let trust = format!("look at them, and say yes: `machine up {name}`");
+            let mend = format!("fill them once that is mended: `machine secrets {name}`");
+            context.ui.say(if failure.kind == Kind::NotTrusted { &trust } else { &mend });
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -54,6 +57,13 @@ fn try_refill(context: &Context, site: &Site, record: &MachineRecord) -> Result<
     match digest(&secrets) {
         None if Filled::load(site.layout, &record.name).is_none() => Ok(()),
         None => clear_secrets(site, record),
+        Some(_) if !is_trusted(context, record) => {
+            if Filled::load(site.layout, &record.name).is_some() {
+                clear_secrets(site, record)?;
+            }
+            let sentence = format!("the files of `{}` are not allowed to have its secrets", record.name);
+            Err(Failure::new(Kind::NotTrusted, sentence))
+        }
         Some(digest) if check_secrets(site, record, &digest) => Ok(()),
         Some(_) => {
             let count = refill(context, site, record, &secrets)?;
