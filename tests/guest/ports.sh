@@ -82,8 +82,13 @@ lima_holds_them_from_its_start() {
 }
 
 lost_ports_are_revived() {
-  local verb web holder="^ssh: $data/lima/blog/ssh.sock|ControlPath=\"$data/s/[0-9a-f]*/fwd\""
+  local turn verb web holder="^ssh: $data/lima/blog/ssh.sock|ControlPath=\"$data/s/[0-9a-f]*/fwd\""
   read -r web _ <"$home/ports"
+  # Until Lima is through with its start, what is missing is taken for what it has yet to set up.
+  for turn in {1..120}; do
+    ! grep -q '"running":true' "$(instance)/ha.stdout.log" || break
+    sleep 1
+  done
   for verb in run up; do
     # Whoever holds them now: Lima's connection, then ours.
     pkill -u "$(id -u)" -f "$holder"
