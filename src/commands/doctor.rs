@@ -267,7 +267,7 @@ fn asleep(context: &Context, computer: &Computer) -> Vec<Check> {
     let notes = records.filter_map(|record| {
         let note = Image::of(&context.layout.instance(&record.name)).read_note()?;
         let why = site.driver().why_cold(&record, &note)?;
-        Some(remark("sleep", format!("`{}` is asleep and will boot cold: {why}", record.name)))
+        Some(remark("sleep", format!("`{}` is asleep and {why}", record.name)))
     });
     notes.collect()
 }

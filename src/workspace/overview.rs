@@ -201,7 +201,7 @@ impl<'a> Seen<'a> {
     fn cold_note(&self, name: &str, record: Option<&MachineRecord>) -> Option<String> {
         let note = Image::of(&self.site.layout.instance(name)).read_note()?;
         let why = self.site.driver().why_cold(record?, &note)?;
-        Some(format!("it will boot cold: {why}"))
+        Some(format!("it {why}"))
     }
 }
 

@@ -286,7 +286,7 @@ fn a_box_is_carried_to_another_computer() {
 }
 
 /// Runs a shell line as somebody who may mount, in a namespace of its own; none where the system forbids that.
-fn in_a_namespace(world: &World, line: &str) -> Option<Outcome> {
+pub fn in_a_namespace(world: &World, line: &str) -> Option<Outcome> {
     let unshare = |line: &str| {
         let mut command = world.command("unshare");
         command.args(["--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-c", line]);

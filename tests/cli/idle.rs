@@ -228,7 +228,9 @@ fn a_machine_that_cannot_sleep_stays_awake_and_it_is_said() {
     assert!(fresh.stderr.contains("warning: `hello` will not sleep when it is idle: "), "{fresh}");
     assert!(fresh.stderr.contains("XDG_RUNTIME_DIR is not set"), "{fresh}");
     wait_for_state(&sleeper, "asleep");
-    sleeper.0.run(&["run", "hello", "--", "true"]);
+    // Without the folder it would not wake.
+    sleeper.must(&["down", "hello"]);
+    sleeper.0.must(&["run", "hello", "--", "true"]);
     wait_until("it is said", || log(&sleeper).contains("`hello` stays awake, idle for "));
     let log = log(&sleeper);
     assert!(log.contains("there is no runtime folder"), "{log}");

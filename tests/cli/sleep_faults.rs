@@ -1,12 +1,17 @@
 //! What goes wrong while a machine falls asleep or wakes, beyond `sleep`: a disk that is really full, a wake that is killed
 //! after the guest's first step, a QEMU that dies in the middle of it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use insta::assert_snapshot;
+
+use crate::boxes::in_a_namespace;
 use crate::first_up::BARE;
 use crate::folders::give_away;
-use crate::sleeper::{INSTANCE, Sleeper};
+use crate::sleeper::{INSTANCE, Sleeper, overwrite};
 use crate::world::{World, skip};
 
 #[test]
@@ -81,4 +86,64 @@ fn a_disk_that_is_really_full_leaves_a_machine_that_runs() {
     assert!(outcome.stderr.contains("hint: make room there, or use `machine down`"), "{outcome}");
     assert_eq!((sleeper.remains(), sleeper.state()), (Vec::new(), "ready".into()));
     sleeper.must(&["run", "hello", "--", "true"]);
+}
+
+#[test]
+fn a_wake_without_the_runtime_folder_keeps_the_memory() {
+    let sleeper = Sleeper::asleep();
+    let memory = ["asleep.json", "key", "memory.image"];
+    assert_snapshot!(sleeper.0.run(&["run", "hello", "--", "true"]), @"
+    exit code 125
+    --- stderr
+    error: `hello` cannot wake from here, and its memory is kept
+    caused by: the memory of a machine is encrypted with a key that must not outlive the boot
+    caused by: there is no runtime folder: XDG_RUNTIME_DIR is not set
+    hint: log in so that XDG_RUNTIME_DIR is set, as it was when it fell asleep
+    hint: to do without its memory, remove `~/.local/share/machine/lima/hello/memory.image`: it boots cold then
+    ");
+    assert_eq!(sleeper.remains(), memory);
+    let said = sleeper.0.must(&["list"]).stderr;
+    assert!(said.contains("it cannot wake from here: there is no runtime folder"), "{said}");
+    let set_mode = |mode| {
+        fs::set_permissions(sleeper.0.path("runtime"), fs::Permissions::from_mode(mode)).expect("mode");
+    };
+    set_mode(0o755);
+    let said = sleeper.run(&["doctor"]).stdout;
+    let open = "`hello` is asleep and cannot wake from here: others may enter the runtime folder";
+    assert!(said.contains(open), "{said}");
+    let refused = sleeper.run(&["up", "hello"]);
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(!sleeper.0.effects().contains("limactl start"), "{refused}");
+    set_mode(0o700);
+    assert_eq!(sleeper.remains(), memory);
+    sleeper.must(&["run", "hello", "--", "true"]);
+    assert!(sleeper.0.effects().contains("qemu goes on"));
+}
+
+#[test]
+fn a_wake_without_zstd_keeps_the_memory() {
+    let sleeper = Sleeper::asleep();
+    // Its folder is one that `machine` looks into whatever PATH says.
+    let line = "mount --bind /dev/null $(command -v zstd) && XDG_RUNTIME_DIR=$(realpath ../runtime) machine up hello";
+    let Some(refused) = in_a_namespace(&sleeper.0, line) else { return };
+    assert_snapshot!(refused, @"
+    exit code 1
+    --- stderr
+    hello  debian-13 · no profiles · 2 cpus · 4 GiB
+    error: `hello` cannot wake from here, and its memory is kept
+    caused by: the program `zstd` is not installed, or not on PATH: it packs a memory
+    hint: install it: `apt install zstd`, or your system's own package
+    hint: to do without its memory, remove `~/.local/share/machine/lima/hello/memory.image`: it boots cold then
+    ");
+    assert_eq!(sleeper.remains(), ["asleep.json", "key", "memory.image"]);
+    sleeper.must(&["up", "hello"]);
+    assert!(sleeper.0.effects().contains("qemu goes on"));
+}
+
+#[test]
+fn a_memory_that_fits_no_more_needs_no_runtime_folder() {
+    let sleeper = Sleeper::asleep();
+    overwrite(&sleeper.file("disk"), b"somebody was here");
+    let said = sleeper.0.must(&["run", "hello", "--", "true"]).stderr;
+    assert!(said.contains("boots cold: its disk has changed"), "{said}");
 }

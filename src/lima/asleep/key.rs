@@ -19,7 +19,11 @@ const LENGTH: usize = 32;
 
 /// Whether there is a place for a key.
 pub(super) fn check(layout: &Layout) -> Result<()> {
-    folder(layout).map(drop)
+    folder(layout).map(drop).map_err(|failure| {
+        failure.hint(
+            "log in so that XDG_RUNTIME_DIR is set (a desktop, ssh and `su -` do), or use `machine down`",
+        )
+    })
 }
 
 /// Makes a new key and keeps it; the one before is gone.
@@ -27,6 +31,7 @@ pub(super) fn check(layout: &Layout) -> Result<()> {
 /// # Errors
 /// When there is no folder that only this user may enter, and that ends with the boot. Nothing is left then.
 pub(super) fn create(layout: &Layout, uuid: &str) -> Result<SecretKey> {
+    check(layout)?;
     let folder = folder(layout)?;
     let bytes: [u8; LENGTH] = random()?;
     disk::ensure_private_folder(&folder)?;
@@ -34,10 +39,13 @@ pub(super) fn create(layout: &Layout, uuid: &str) -> Result<SecretKey> {
     to_key(&bytes)
 }
 
-/// The key of a machine that sleeps; `None` when it is gone.
-pub(super) fn load(layout: &Layout, uuid: &str) -> Option<SecretKey> {
-    let bytes = disk::read_if_there(&path(&folder(layout).ok()?, uuid)).ok()??;
-    to_key(&bytes).ok()
+/// The key of a machine that sleeps; `None` when it is gone: its folder is there, and has none of its length.
+///
+/// # Errors
+/// When nobody can tell: this process has no runtime folder, or may not read the key. It may well be there for another.
+pub(super) fn load(layout: &Layout, uuid: &str) -> Result<Option<SecretKey>> {
+    let bytes = disk::read_if_there(&path(&folder(layout)?, uuid))?;
+    Ok(bytes.and_then(|bytes| to_key(&bytes).ok()))
 }
 
 /// Removes the key, if there is one.
@@ -66,9 +74,6 @@ fn folder(layout: &Layout) -> Result<PathBuf> {
     let refuse = |why: String| {
         Failure::operation(why)
             .because("the memory of a machine is encrypted with a key that must not outlive the boot")
-            .hint(
-                "log in so that XDG_RUNTIME_DIR is set (a desktop, ssh and `su -` do), or use `machine down`",
-            )
     };
     let Some(folder) = &layout.runtime else {
         return Err(refuse("there is no runtime folder: XDG_RUNTIME_DIR is not set".into()));
@@ -100,7 +105,7 @@ mod tests {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).expect("mode");
         let layout = layout(Some(folder.path()));
         let first = create(&layout, "u").expect("made");
-        let again = load(&layout, "u").expect("there");
+        let again = load(&layout, "u").expect("read").expect("there");
         assert!(first == again);
         assert!(create(&layout, "u").expect("made") != first);
         let ours = folder.path().join("machine");
@@ -108,7 +113,7 @@ mod tests {
         assert_eq!((mode(&ours), mode(&ours.join("u.key"))), (0o700, 0o600));
         forget(&layout, "u").expect("gone");
         forget(&layout, "u").expect("still gone");
-        assert!(load(&layout, "u").is_none());
+        assert!(load(&layout, "u").expect("looked").is_none());
     }
 
     #[test]
@@ -118,6 +123,8 @@ mod tests {
         for runtime in [None, Some(folder.path()), Some(Path::new("/nowhere/at/all"))] {
             let failure = create(&layout(runtime), "u").expect_err("refused");
             assert!(failure.hints[0].contains("XDG_RUNTIME_DIR"), "{failure:?}");
+            // That is no word on whether there is a key.
+            load(&layout(runtime), "u").expect_err("nobody can tell");
         }
         assert!(disk::names_in(folder.path()).is_empty());
     }

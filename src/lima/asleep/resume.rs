@@ -31,6 +31,8 @@ const READ: Duration = Duration::from_secs(300);
 /// How long a guest may take to answer once it goes on.
 const ANSWER: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
+/// Said only where the folder is there, and no key in it.
+const KEY_GONE: &str = "the key of its memory is gone: the runtime folder has been emptied since";
 
 /// What came of waking a machine.
 #[derive(Debug)]
@@ -45,7 +47,8 @@ impl Driver<'_> {
     /// Wakes a stopped machine that has an image.
     ///
     /// # Errors
-    /// Only where a cold boot would fail as well, or on an interrupt. The image is left then, unless it was used already.
+    /// Where a cold boot would fail as well; where this process lacks what it takes to read a memory that is good; or on an
+    /// interrupt. The image is left then, unless it was used already.
     pub fn wake(
         &self,
         record: &mut MachineRecord,
@@ -54,6 +57,7 @@ impl Driver<'_> {
         acceleration: &Acceleration,
     ) -> Result<Woken> {
         let name = record.name.clone();
+        self.check_wake(record, note)?;
         let Some(engine) = self.prepare_launcher(&name, acceleration, Some(note.shape.clone()))? else {
             return Ok(Woken::Cold("this host does not run QEMU".into()));
         };
@@ -92,13 +96,49 @@ impl Driver<'_> {
         image.discard(self.layout, &record.uuid)
     }
 
-    /// Why a machine that sleeps is going to boot cold, as far as that can be told without reading its memory.
+    /// Refuses to wake a machine whose memory fits, but cannot be read from here: from a cron job without a runtime folder,
+    /// say. A cold boot would throw that memory away.
+    fn check_wake(&self, record: &MachineRecord, note: &Note) -> Result<()> {
+        if self.misfit_as_it_slept(record, note).is_some() {
+            return Ok(());
+        }
+        let can = self.check_packer().and_then(|()| key::load(self.layout, &record.uuid).map(drop));
+        can.map_err(|failure| {
+            let name = &record.name;
+            let image = Image::of(&self.layout.instance(name)).memory();
+            let hints = if failure.hints.is_empty() {
+                vec!["log in so that XDG_RUNTIME_DIR is set, as it was when it fell asleep".to_string()]
+            } else {
+                failure.hints.clone()
+            };
+            Failure { hints, ..failure }
+                .because(format!("`{name}` cannot wake from here, and its memory is kept"))
+                .hint(format!("to do without its memory, remove `{}`: it boots cold then", image.display()))
+        })
+    }
+
+    /// What a machine that sleeps is going to do instead of waking (`will boot cold: …`), as far as that can be told without
+    /// reading its memory.
     pub fn why_cold(&self, record: &MachineRecord, note: &Note) -> Option<String> {
+        if let Some(why) = self.misfit_as_it_slept(record, note) {
+            return Some(format!("will boot cold: {why}"));
+        }
+        let can = self.check_packer().and_then(|()| key::load(self.layout, &record.uuid));
+        match can {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(format!("will boot cold: {KEY_GONE}")),
+            Err(failure) => Some(format!("cannot wake from here: {}", failure.error.root_cause())),
+        }
+    }
+
+    /// As [`Self::misfit`], with the accelerator of its last start.
+    fn misfit_as_it_slept(&self, record: &MachineRecord, note: &Note) -> Option<String> {
         let instance = self.layout.instance(&record.name);
         let engine = launcher::read_engine(&instance).ok()?;
         self.misfit(&Image::of(&instance), record, note, engine).ok()?
     }
 
+    /// Why an image is not for this machine and computer as they are now, whether there is a key or not.
     fn misfit(
         &self,
         image: &Image,
@@ -115,9 +155,7 @@ impl Driver<'_> {
             instance: &image.folder,
         };
         let bytes = std::fs::metadata(image.memory()).map_or(0, |metadata| metadata.len());
-        let gone = || "the key of its memory is gone: the runtime folder has been emptied since".to_string();
-        let why = note.misfit(&Belonging::look(&look)?, bytes);
-        Ok(why.or_else(|| key::load(self.layout, &record.uuid).is_none().then(gone)))
+        Ok(note.misfit(&Belonging::look(&look)?, bytes))
     }
 
     /// Whether the image is whole and for this machine as it is now; the key that opens it.
@@ -125,8 +163,7 @@ impl Driver<'_> {
         if let Some(why) = self.misfit(image, record, note, engine)? {
             return Err(Failure::operation(why));
         }
-        let key = key::load(self.layout, &record.uuid);
-        let key = key.ok_or_else(|| Failure::operation("the key of its memory is gone"))?;
+        let key = key::load(self.layout, &record.uuid)?.ok_or_else(|| Failure::operation(KEY_GONE))?;
         read(&image.memory(), &key, &mut io::sink()).because(|| "the image of its memory is damaged")?;
         Ok(key)
     }

@@ -63,13 +63,17 @@ impl Driver<'_> {
             )
             .hint("`machine down` gives the memory back as well; the next start is a cold one"));
         }
-        if self.runner.find("zstd").is_none() {
-            return Err(Failure::operation(
-                "the program `zstd` is not installed, or not on PATH: it packs a memory",
-            )
-            .hint("install it: `apt install zstd`, or your system's own package"));
-        }
+        self.check_packer()?;
         key::check(self.layout)
+    }
+
+    /// Refuses where there is no program that packs a memory and unpacks it.
+    pub(super) fn check_packer(&self) -> Result<()> {
+        if self.runner.find("zstd").is_some() {
+            return Ok(());
+        }
+        Err(Failure::operation("the program `zstd` is not installed, or not on PATH: it packs a memory")
+            .hint("install it: `apt install zstd`, or your system's own package"))
     }
 
     /// Writes the memory of a running machine to the disk and ends its processes; the image's size in bytes.
