@@ -163,8 +163,9 @@ pub fn bake(args: &BakeArgs, context: &Context) -> Result<u8> {
 fn prune(args: &PruneArgs, context: &Context) -> Result<u8> {
     let unused_for_days = if args.all { None } else { Some(args.unused_for) };
     let pruned = prune_boxes(context, unused_for_days, args.dry_run)?;
+    let say = |text: &str| if args.dry_run { ui::answer(text) } else { context.ui.say(text) };
     for line in &pruned.lines {
-        context.ui.say(line);
+        say(line);
     }
     let freed = ByteSize::from_bytes(pruned.freed_bytes).human();
     let said = match (pruned.lines.is_empty(), args.dry_run) {
@@ -172,7 +173,7 @@ fn prune(args: &PruneArgs, context: &Context) -> Result<u8> {
         (false, true) => format!("{freed} would be free"),
         (false, false) => format!("{freed} are free"),
     };
-    context.ui.say(&said);
+    say(&said);
     Ok(0)
 }
 
@@ -220,9 +221,16 @@ fn load(args: &LoadArgs, context: &Context) -> Result<u8> {
     phase.now("comparing it with its checksums");
     let archive = Archive::open(&folder)?;
     drop(phase);
-    context.ui.say(&describe(&archive));
+    let described = describe(&archive);
     if args.dry_run {
+        ui::answer(&described);
         return Ok(0);
+    }
+    if args.digest.is_some() {
+        context.ui.say(&described);
+    } else {
+        // It is what the question is about.
+        context.ui.show(&described);
     }
     agree(args, context, &archive)?;
     let (store, manifest) = (Store::new(&context.layout), &archive.manifest);
@@ -236,18 +244,19 @@ fn load(args: &LoadArgs, context: &Context) -> Result<u8> {
     Ok(0)
 }
 
+/// What a box says of itself, and last, right above the question, what nobody can forge.
 fn describe(archive: &Archive) -> String {
     let manifest = &archive.manifest;
     let packages = archive.packages.lines().count();
     format!(
-        "{}  {} · {} · {packages} packages · disk {}\nkey     {}\ndigest  sha256:{}\nsteps   {}",
+        "{}  {} · {} · {packages} packages · disk {}\nkey     {}\nsteps   {}\ndigest  sha256:{}",
         manifest.name,
         manifest.image,
         manifest.arch,
         ByteSize::from_bytes(manifest.disk.bytes).human(),
         manifest.key,
-        archive.digest,
-        manifest.steps.join("\n        ")
+        manifest.steps.join("\n        "),
+        archive.digest
     )
 }
 

@@ -67,6 +67,12 @@ impl Ui {
         }
     }
 
+    /// Shows on stderr what a question is about, also when quiet: nobody agrees to what they have not seen.
+    #[expect(clippy::unused_self, reason = "it is this terminal that shows it, whichever it is")]
+    pub fn show(&self, text: &str) {
+        let _ = writeln!(anstream::stderr(), "{}", sanitize(text));
+    }
+
     /// Says something as a heading.
     pub fn say_bold(&self, text: &str) {
         if self.loudness != Loudness::Quiet {

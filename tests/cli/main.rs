@@ -19,6 +19,7 @@ mod boundary;
 mod boxes;
 #[cfg(target_os = "linux")]
 mod budget;
+mod carried;
 mod claims;
 mod clean;
 mod connect;
