@@ -7,18 +7,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::manifest::Manifest;
+use sha2::{Digest, Sha256};
+
+use super::manifest::{MOST_DISK_BYTES, Manifest};
+use super::plain;
 use super::staging::Staging;
 use super::store::{CachedBox, Store};
 use crate::disk;
 use crate::failure::{Context, Failure, Result};
-use crate::lima::image::sha256_file;
+use crate::lima::image::{sha256_file, sha256_of};
+use crate::model::hex;
 use crate::process::{Cmd, Runner};
 
 /// The list of checksums, in the form that `sha256sum --check` reads.
 const SUMS: &str = "SHA256SUMS";
 /// The packed disk.
 const PACKED: &str = "disk.zst";
+/// Every other file of a saved box, and the bytes that it may have: far more than any has.
+const FILES: [(&str, u64); 5] = [
+    ("box.json", 1 << 20),
+    ("packages.txt", 16 << 20),
+    ("vmlinuz", 1 << 30),
+    ("initrd", 1 << 30),
+    (PACKED, MOST_DISK_BYTES),
+];
+const MOST_SUMS_BYTES: u64 = 64 << 10;
 /// How long packing or unpacking a disk may take.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
@@ -85,33 +98,43 @@ impl Archive {
     /// Reads a saved box and checks every file of it.
     ///
     /// # Errors
-    /// When a file is missing, is not what its checksum says, or is not a plain file.
+    /// When a file is missing, is not what its checksum says, is not a plain file, or is larger than any is.
     pub fn open(folder: &Path) -> Result<Self> {
         let sums = folder.join(SUMS);
-        let text = disk::read_text_if_there(&sums)?.ok_or_else(|| {
-            Failure::usage(format!("there is no saved box in `{}`: no `{SUMS}`", folder.display()))
-                .hint("save one: `machine box save DIR`")
-        })?;
-        let digest = sha256_file(&sums)?;
+        if fs::symlink_metadata(&sums).is_err() {
+            return Err(Failure::usage(format!(
+                "there is no saved box in `{}`: no `{SUMS}`",
+                folder.display()
+            ))
+            .hint("save one: `machine box save DIR`"));
+        }
+        let text = plain::read(&sums, MOST_SUMS_BYTES)?;
+        let digest = hex(&Sha256::digest(&text));
+        let text = String::from_utf8_lossy(&text);
         let listed: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once("  ")).collect();
         for (sum, name) in &listed {
             check_file(folder, name, sum)?;
         }
+        let not_whole = || {
+            Failure::operation(format!(
+                "the saved box in `{}` is not whole, or of another version",
+                folder.display()
+            ))
+            .hint("copy the folder again from where it was saved, or save the box with this `machine`")
+        };
+        // What was compared above is read once more, and compared again: it may have been replaced since.
+        let read = |name: &str| {
+            let (sum, _) = listed.iter().find(|(_, listed)| *listed == name).ok_or_else(not_whole)?;
+            let path = folder.join(name);
+            let bytes = plain::read(&path, limit_bytes(name).ok_or_else(not_whole)?)?;
+            compare(&path, &hex(&Sha256::digest(&bytes)), sum).map(|()| bytes)
+        };
         let has = |name: &str| listed.iter().any(|(_, listed)| *listed == name);
-        let manifest = Manifest::parse(&disk::read_if_there(&folder.join("box.json"))?.unwrap_or_default())
+        let manifest = Manifest::parse(&read("box.json")?)
             .filter(Manifest::is_sound)
-            .filter(|manifest| {
-                has("box.json")
-                    && has(PACKED)
-                    && (manifest.kernel.is_none() || has("vmlinuz") && has("initrd"))
-            })
-            .ok_or_else(|| {
-                Failure::operation(format!(
-                    "the saved box in `{}` is not whole, or of another version",
-                    folder.display()
-                ))
-            })?;
-        let packages = disk::read_text_if_there(&folder.join("packages.txt"))?.unwrap_or_default();
+            .filter(|manifest| has(PACKED) && (manifest.kernel.is_none() || has("vmlinuz") && has("initrd")))
+            .ok_or_else(not_whole)?;
+        let packages = String::from_utf8_lossy(&read("packages.txt")?).into_owned();
         Ok(Self { folder: folder.to_owned(), manifest, packages, digest })
     }
 
@@ -131,9 +154,10 @@ impl Archive {
     }
 
     fn unpack(&self, staging: &Staging, runner: &Runner) -> Result<()> {
+        disk::write_atomic(&staging.path("packages.txt"), self.packages.as_bytes(), 0o600)?;
         let kernel = self.manifest.kernel.is_some().then_some(["vmlinuz", "initrd"]);
-        for name in kernel.into_iter().flatten().chain(["packages.txt"]) {
-            let bytes = disk::read_if_there(&self.folder.join(name))?.unwrap_or_default();
+        for name in kernel.into_iter().flatten() {
+            let bytes = plain::read(&self.folder.join(name), limit_bytes(name).unwrap_or_default())?;
             disk::write_atomic(&staging.path(name), &bytes, 0o600)?;
         }
         runner.run(&unpack_command(&self.folder.join(PACKED), &staging.path("disk")))?;
@@ -141,18 +165,26 @@ impl Archive {
     }
 }
 
+/// What a file of this name may have; `None` for one that no saved box has.
+fn limit_bytes(name: &str) -> Option<u64> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, limit)| *limit)
+}
+
 fn check_file(folder: &Path, name: &str, sum: &str) -> Result<()> {
     let path = folder.join(name);
-    let known = ["box.json", "packages.txt", "vmlinuz", "initrd", PACKED].contains(&name);
-    let is_plain = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
-    if !known || !is_plain {
-        return Err(Failure::operation(format!("`{}` is no file of a saved box", path.display())));
-    }
-    let actual = sha256_file(&path)?;
-    if actual == sum {
+    let Some(limit_bytes) = limit_bytes(name) else {
+        return Err(Failure::operation(format!("`{}` is no file of a saved box", path.display()))
+            .hint(plain::COPY_AGAIN));
+    };
+    let actual = sha256_of(&mut plain::open(&path, limit_bytes)?);
+    compare(&path, &actual.because(|| format!("failed to read `{}`", path.display()))?, sum)
+}
+
+fn compare(path: &Path, actual: &str, expected: &str) -> Result<()> {
+    if actual == expected {
         return Ok(());
     }
-    Err(Failure::operation(format!("its SHA-256 is {actual}, expected {sum}"))
+    Err(Failure::operation(format!("its SHA-256 is {actual}, expected {expected}"))
         .because(format!("`{}` is damaged", path.display()))
-        .hint("copy the folder again from where it was saved"))
+        .hint(plain::COPY_AGAIN))
 }

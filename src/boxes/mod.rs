@@ -8,6 +8,7 @@ mod digest;
 mod file;
 mod level;
 mod manifest;
+mod plain;
 mod staging;
 mod store;
 mod warm;

@@ -179,12 +179,20 @@ pub fn sha256_file(path: &Path) -> Result<String> {
     hash_file::<Sha256>(path).because(|| format!("failed to read `{}`", path.display()))
 }
 
+/// The SHA-256 of all that is to be read, in hexadecimal digits.
+pub fn sha256_of(from: &mut impl Read) -> std::io::Result<String> {
+    hash::<Sha256>(from)
+}
+
 fn hash_file<D: sha2::Digest>(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
+    hash::<D>(&mut File::open(path)?)
+}
+
+fn hash<D: sha2::Digest>(from: &mut impl Read) -> std::io::Result<String> {
     let mut hasher = D::new();
     let mut buffer = vec![0u8; 1 << 20];
     loop {
-        let read = file.read(&mut buffer)?;
+        let read = from.read(&mut buffer)?;
         if read == 0 {
             return Ok(hex(&hasher.finalize()));
         }

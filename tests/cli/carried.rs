@@ -2,13 +2,15 @@
 //! question about it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use insta::assert_snapshot;
 use sha2::{Digest, Sha256};
 
 use crate::first_up::BARE;
-use crate::folders::put;
+use crate::folders::{give_away, put};
 use crate::outcome::Outcome;
 use crate::world::World;
 
@@ -95,4 +97,35 @@ fn a_box_does_not_write_the_question_about_itself() {
     }
     replace(&folder, "box.json", &manifest);
     assert_eq!(load(&world, &["--dry-run"]).code, 0);
+}
+
+#[test]
+fn a_folder_that_leads_elsewhere_or_nowhere_is_no_box() {
+    let no_box = |name: &str, words: &str, spoil: &dyn Fn(&Path)| {
+        let (world, folder) = carried();
+        let path = folder.join(name);
+        fs::remove_file(&path).expect("a file");
+        spoil(&path);
+        let outcome = load(&world, &["--dry-run"]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{name}: {outcome}");
+        assert!(outcome.stderr.contains(words), "{name}: {outcome}");
+    };
+    let pipe = |path: &Path| {
+        assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+        give_away(path);
+    };
+    let endless = |path: &Path| symlink("/dev/zero", path).expect("a link");
+    let elsewhere = |path: &Path| symlink("/etc/passwd", path).expect("a link");
+    for name in ["SHA256SUMS", "packages.txt", "disk.zst"] {
+        no_box(name, "is no plain file", &pipe);
+    }
+    no_box("SHA256SUMS", "is no plain file", &endless);
+    no_box("packages.txt", "is no plain file", &elsewhere);
+    no_box("packages.txt", "is not whole", &|path| {
+        elsewhere(path);
+        let sums = path.with_file_name("SHA256SUMS");
+        let text = fs::read_to_string(&sums).expect("checksums");
+        let kept: String = text.split_inclusive('\n').filter(|line| !line.contains("packages")).collect();
+        put(&sums, kept.as_bytes());
+    });
 }
