@@ -1,7 +1,8 @@
 //! `machine`: a virtual machine of its own for every project, driven through Lima.
 //!
 //! The story: complete a word, or become QEMU for Lima, or parse the command line, gather the surroundings, run the
-//! verb, and turn its outcome into an exit code. This file is the only one that ends the program or prints an error.
+//! verb, and turn its outcome into an exit code. This file is the only one that ends the program, and prints the error that a
+//! verb ended with.
 
 mod boundary;
 mod boxes;

@@ -2,7 +2,7 @@
 //!
 //! Enters: project names. Leaves: stopped machines. Asks before it ends somebody's open session.
 
-use crate::commands::{project_completer, waiting};
+use crate::commands::{for_each, project_completer, waiting};
 use crate::context::Context;
 use crate::failure::{Kind, Result};
 use crate::lima::{Image, Status};
@@ -32,14 +32,16 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let records = find_records(context, &args.projects, args.all)?;
     let workspace = Workspace::load(context)?;
-    for record in records {
-        match stop(context, &workspace, &record.name, args.force) {
-            // A box that is being built just now is somebody's business; one whose build was cut off only runs on.
-            Err(failure) if failure.kind == Kind::Busy && ProjectName::is_bake(&record.name) => {}
-            stopped => stopped?,
-        }
+    if args.all && !records.is_empty() {
+        let site = site(context, &workspace.computer, &|_| ());
+        // What all of them would fail by is said once.
+        site.driver().check_version(site.accept_unknown_lima)?;
     }
-    Ok(0)
+    for_each(records, |record| match stop(context, &workspace, &record.name, args.force) {
+        // A box that is being built just now is somebody's business; one whose build was cut off only runs on.
+        Err(failure) if failure.kind == Kind::Busy && ProjectName::is_bake(&record.name) => Ok(()),
+        stopped => stopped,
+    })
 }
 
 fn stop(context: &Context, workspace: &Workspace, name: &str, force: bool) -> Result<()> {

@@ -33,7 +33,9 @@ pub mod watch;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use crate::context::Context;
+use crate::failure::{Kind, Result};
 use crate::record::Waiting;
+use crate::ui;
 
 /// Completes project names.
 fn project_completer() -> ArgValueCompleter {
@@ -56,4 +58,46 @@ fn profile_completer() -> ArgValueCompleter {
 /// How a verb waits for another one.
 fn waiting<'a>(context: &'a Context, say: &'a dyn Fn(&str)) -> Waiting<'a> {
     Waiting { no_wait: context.options.no_wait, say, interrupt: context.runner.interrupt() }
+}
+
+/// Does the same to several machines: why one of them stays as it is, is said at once, and keeps none of the others. The
+/// exit code is that of the first failure.
+///
+/// # Errors
+/// On an interrupt, which ends all of it.
+fn for_each<T>(all: impl IntoIterator<Item = T>, mut work: impl FnMut(T) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    for one in all {
+        match work(one) {
+            Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
+            Err(failure) => {
+                ui::print_failure(&failure);
+                code = if code == 0 { failure.kind.code() } else { code };
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn one_failure_keeps_none_of_the_others_and_an_interrupt_all() {
+        let mut done = Vec::new();
+        let code = for_each([Some(Kind::Busy), None, Some(Kind::Operation)], |kind| {
+            done.push(kind);
+            kind.map_or(Ok(()), |kind| Err(Failure::new(kind, "refused")))
+        });
+        assert_eq!((code.expect("a code"), done.len()), (4, 3));
+        let mut count = 0;
+        let interrupted = for_each([(), ()], |()| {
+            count += 1;
+            Err(Failure::interrupted())
+        });
+        assert_eq!((interrupted.expect_err("interrupted").kind, count), (Kind::Interrupted, 1));
+    }
 }

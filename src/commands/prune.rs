@@ -4,6 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::commands::for_each;
 use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
@@ -40,19 +41,19 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     if old.is_empty() {
         say(&format!("no machine was left alone for {} days", args.older_than.days()));
     }
-    let command = "machine prune";
-    let answers = Answers { command, discard: args.discard, discard_unseen: false };
-    for record in &mut old {
+    for_each(&mut old, |record| {
         let taken = disk::allocated_bytes(&context.layout.instance(&record.name)).unwrap_or_default();
         let taken = ByteSize::from_bytes(taken).approximate();
         let line = format!("{}: not used for {} days, {taken} on the disk", record.name, days(record));
         if context.options.dry_run {
             ui::answer(&line);
-            continue;
+            return Ok(());
         }
         say(&line);
+        // Its hints are for this machine alone.
+        let command = format!("machine destroy {}", record.name);
+        let answers = Answers { command: &command, discard: args.discard, discard_unseen: false };
         let _lock = agree_to_lose(context, &site, record, &answers, "prune")?;
-        delete(context, &site, record, &format!("{} is gone; its project is still configured", record.name))?;
-    }
-    Ok(0)
+        delete(context, &site, record, &format!("{} is gone; its project is still configured", record.name))
+    })
 }

@@ -2,11 +2,12 @@
 //!
 //! Enters: project names. Leaves: machines that take no memory. Asks before it ends somebody's open session.
 
-use crate::commands::{project_completer, waiting};
+use crate::commands::{for_each, project_completer, waiting};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
 use crate::lima::{Image, Status};
 use crate::model::{ByteSize, ProjectName};
+use crate::plan::Site;
 use crate::record::{MachineRecord, ProjectLock, open_sessions};
 use crate::ui;
 use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_records, site};
@@ -39,20 +40,34 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     records.retain(|record| !ProjectName::is_bake(&record.name));
     let workspace = Workspace::load(context)?;
     let say = |text: &str| context.ui.say(text);
-    for record in records {
-        if args.all && record.isolation.is_strict() {
-            say(&format!("`{}` stays as it is: strict machines do not sleep", record.name));
-            continue;
-        }
-        if context.options.dry_run {
-            let site = site(context, &workspace.computer, &say);
-            site.driver().check_sleep(&record.name, record.isolation)?;
-            ui::answer(&site.sleep_commands(&record));
-            continue;
-        }
-        put_to_sleep(context, &workspace, &record, args)?;
+    if args.all {
+        records.retain(|record| {
+            if record.isolation.is_strict() {
+                say(&format!("`{}` stays as it is: strict machines do not sleep", record.name));
+            }
+            !record.isolation.is_strict()
+        });
     }
-    Ok(0)
+    if let Some(first) = records.first().filter(|_| args.all) {
+        // What all of them would fail by is said once.
+        check(&site(context, &workspace.computer, &say), first)?;
+    }
+    for_each(records, |record| {
+        if !context.options.dry_run {
+            return put_to_sleep(context, &workspace, &record, args);
+        }
+        let site = site(context, &workspace.computer, &say);
+        site.driver().check_sleep(&record.name, record.isolation)?;
+        ui::answer(&site.sleep_commands(&record));
+        Ok(())
+    })
+}
+
+/// Refuses where a machine cannot sleep, whatever it is at.
+fn check(site: &Site, record: &MachineRecord) -> Result<()> {
+    let driver = site.driver();
+    driver.check_version(site.accept_unknown_lima)?;
+    driver.check_sleep(&record.name, record.isolation)
 }
 
 fn put_to_sleep(context: &Context, workspace: &Workspace, record: &MachineRecord, args: &Args) -> Result<()> {
@@ -60,8 +75,7 @@ fn put_to_sleep(context: &Context, workspace: &Workspace, record: &MachineRecord
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
     let driver = site.driver();
-    driver.check_version(site.accept_unknown_lima)?;
-    driver.check_sleep(name, record.isolation)?;
+    check(&site, record)?;
     let ending =
         Ending { name, verb: "sleep", question: "End them and put the machine to sleep?", force: args.force };
     // No lock is held across the question.

@@ -42,7 +42,7 @@ pub fn agree_to_end_sessions(context: &Context, ending: &Ending) -> Result<()> {
     context.ui.say(&format!("these sessions are open on `{name}`:\n{}", list.join("\n")));
     match context.ui.confirm(question, false) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::operation("nothing was stopped")),
+        Some(false) => Err(Failure::operation(format!("`{name}` stays as it is"))),
         None => Err(Failure::new(Kind::Busy, format!("`{name}` has open sessions"))
             .hint(format!("end them, or: `machine {verb} {name} --force`"))),
     }

@@ -129,7 +129,7 @@ fn agree(context: &Context, answers: &Answers, name: &str, seen: &Seen) -> Resul
     };
     match context.ui.confirm(&question, false) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::operation("nothing was deleted")),
+        Some(false) => Err(Failure::operation(format!("nothing was deleted of `{name}`"))),
         None => {
             let option = if clean { "--yes" } else { "--discard" };
             Err(refuse("nobody can be asked here, so nothing was deleted", option))

@@ -67,15 +67,56 @@ fn who_is_in_use_stays_and_the_start_is_refused() {
 fn prune_takes_what_was_left_alone_for_long() {
     let sleeper = Sleeper::new();
     assert!(sleeper.must(&["prune"]).stderr.contains("no machine was left alone for 30 days"));
-    let path = ".local/state/machine/machines/hello/machine.json";
-    let record: serde_json::Value = serde_json::from_str(&sleeper.0.read(path)).expect("JSON");
-    let mut record = record;
-    record["last_used"] = 1_700_000_000.into();
-    sleeper.0.write(path, record.to_string());
+    age(&sleeper, "hello");
     let dry = sleeper.must(&["prune", "--dry-run"]).stdout;
     assert!(dry.starts_with("hello: not used for "), "{dry}");
     let refused = sleeper.run(&["prune"]);
     assert_eq!(refused.code, 3, "{refused}");
     sleeper.must(&["prune", "--discard"]);
     assert_eq!(sleeper.states(), ["hello none"]);
+}
+
+/// Lets a machine be one that nobody has used for years.
+fn age(sleeper: &Sleeper, name: &str) {
+    let path = format!(".local/state/machine/machines/{name}/machine.json");
+    let mut record: serde_json::Value = serde_json::from_str(&sleeper.0.read(&path)).expect("JSON");
+    record["last_used"] = 1_700_000_000.into();
+    sleeper.0.write(&path, record.to_string());
+}
+
+#[test]
+fn prune_goes_on_behind_a_machine_that_cannot_be_asked() {
+    let sleeper = Sleeper::new();
+    sleeper.0.configure(THREE);
+    for name in ["second", "third"] {
+        sleeper.must(&["up", name]);
+    }
+    sleeper.must(&["down", "hello"]);
+    sleeper.0.knob("fail-start", "hello");
+    for name in ["hello", "second", "third"] {
+        age(&sleeper, name);
+    }
+    let outcome = sleeper.run(&["prune", "--yes"]);
+    assert_eq!(outcome.code, 3, "{outcome}");
+    assert!(outcome.stderr.contains("`machine destroy hello --discard-unseen`"), "{outcome}");
+    assert_eq!(sleeper.states(), ["hello stopped", "second none", "third none"]);
+}
+
+#[test]
+fn one_that_is_in_use_keeps_no_other_awake() {
+    let sleeper = Sleeper::new();
+    sleeper.0.configure(THREE);
+    sleeper.must(&["up", "second"]);
+    let session = sleeper.0.start(&mut sleeper.command(&["run", "hello", "--", "sleep", "60"]));
+    let folder = sleeper.0.home(".local/state/machine/machines/hello/sessions");
+    wait_until("a session is open", || std::fs::read_dir(&folder).is_ok_and(|all| all.count() > 0));
+    let outcome = sleeper.run(&["sleep", "--all"]);
+    assert_eq!(outcome.code, 4, "{outcome}");
+    assert!(outcome.stderr.contains("error: `hello` has open sessions"), "{outcome}");
+    assert_eq!(sleeper.states(), ["hello ready", "second asleep", "third none"]);
+    let outcome = sleeper.run(&["down", "--all"]);
+    assert_eq!(outcome.code, 4, "{outcome}");
+    assert_eq!(sleeper.states(), ["hello ready", "second stopped", "third none"]);
+    session.kill();
+    session.wait();
 }
