@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -61,42 +61,51 @@ impl Store {
         self.folder.join(key)
     }
 
-    /// Looks a box up. A damaged one stays where it is.
-    pub fn find(&self, key: &str) -> Result<Found> {
+    /// Looks a box up. A damaged one stays where it is, and so does one that cannot be read: it is as little good.
+    pub fn find(&self, key: &str) -> Found {
         let place = self.place(key);
-        if !place.is_dir() {
-            return Ok(Found::Missing);
-        }
-        let text = disk::read_if_there(&place.join("box.json"))?.unwrap_or_default();
-        let Some(manifest) = Manifest::parse(&text).filter(|manifest| manifest.key == key) else {
-            return Ok(Found::Damaged("its `box.json` cannot be read".into()));
+        let Ok(metadata) = fs::metadata(&place).or_else(|_| fs::symlink_metadata(&place)) else {
+            return Found::Missing;
         };
-        if let Some(fault) = Self::find_fault(&place, &manifest)? {
-            return Ok(Found::Damaged(fault));
+        if !metadata.is_dir() {
+            return Found::Damaged("it is no folder".into());
         }
-        Ok(Found::Whole(Box::new(CachedBox { manifest, folder: place })))
+        let text = match disk::read_if_there(&place.join("box.json")) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(failure) => return Found::Damaged(unreadable("box.json", &failure)),
+        };
+        let Some(manifest) = Manifest::parse(&text).filter(|manifest| manifest.key == key) else {
+            return Found::Damaged("its `box.json` cannot be read".into());
+        };
+        match Self::find_fault(&place, &manifest) {
+            Some(fault) => Found::Damaged(fault),
+            None => Found::Whole(Box::new(CachedBox { manifest, folder: place })),
+        }
     }
 
     /// What is wrong with the files of a box. Reads them only when they are not the ones it saw last.
-    fn find_fault(place: &Path, manifest: &Manifest) -> Result<Option<String>> {
+    fn find_fault(place: &Path, manifest: &Manifest) -> Option<String> {
         for (name, note) in manifest.files() {
             let path = place.join(name);
-            let Ok(metadata) = fs::metadata(&path) else { return Ok(Some(format!("its `{name}` is gone"))) };
+            let Ok(metadata) = fs::metadata(&path) else { return Some(format!("its `{name}` is gone")) };
             if metadata.len() != note.bytes {
-                return Ok(Some(format!("its `{name}` has {} bytes, not {}", metadata.len(), note.bytes)));
+                return Some(format!("its `{name}` has {} bytes, not {}", metadata.len(), note.bytes));
             }
         }
         let prints = prints_of(place, manifest);
         if seen(place) == Some(prints) {
-            return Ok(None);
+            return None;
         }
         for (name, note) in manifest.files() {
-            if digest(&place.join(name))? != note.digest {
-                return Ok(Some(format!("the contents of its `{name}` are not what they were")));
+            match digest(&place.join(name)) {
+                Ok(found) if found == note.digest => {}
+                Ok(_) => return Some(format!("the contents of its `{name}` are not what they were")),
+                Err(failure) => return Some(unreadable(name, &failure)),
             }
         }
-        Self::remember(place)?;
-        Ok(None)
+        // Not noted, it is read again the next time.
+        let _ = Self::remember(place);
+        None
     }
 
     /// Notes how the files of a box look now, which is how they look when they are whole.
@@ -109,20 +118,31 @@ impl Store {
     }
 
     /// Every box, the damaged ones too, by key.
-    pub fn list(&self) -> Result<Vec<(String, Found)>> {
+    pub fn list(&self) -> Vec<(String, Found)> {
         let keys = disk::names_in(&self.folder).into_iter().filter(|name| !name.starts_with('.'));
-        keys.map(|key| self.find(&key).map(|found| (key, found))).collect()
+        keys.map(|key| (key.clone(), self.find(&key))).collect()
     }
 
     /// Removes a box, at once for those who look, then from the disk. Machines made from it have copies.
     pub fn remove(&self, key: &str) -> Result<()> {
-        let (place, gone) = (self.place(key), self.folder.join(format!(".old-{key}")));
-        disk::remove_folder(&gone)?;
-        match fs::rename(&place, &gone) {
-            Ok(()) => disk::remove_folder(&gone),
-            // There was none, or the folder cannot be renamed: then it cannot be removed either, which says why.
-            Err(_) => disk::remove_folder(&place),
+        let (place, old) = (self.place(key), format!(".old-{key}"));
+        self.remove_left(&old)?;
+        match fs::rename(&place, self.folder.join(&old)) {
+            Ok(()) => self.remove_left(&old),
+            // There was none, or it cannot be renamed: then it cannot be removed either, which says why.
+            Err(_) => self.remove_left(key),
         }
+    }
+
+    /// Removes what is called `name` in the folder of boxes, whatever it is.
+    pub fn remove_left(&self, name: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
+            return disk::remove_file(&path);
+        }
+        // One that its owner may not enter could not be emptied; what is wrong beyond that, the removal says.
+        let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
+        disk::remove_folder(&path)
     }
 
     /// Notes that a box was used now.
@@ -158,6 +178,10 @@ impl CachedBox {
     pub fn packages(&self) -> String {
         disk::read_text_if_there(&self.folder.join("packages.txt")).ok().flatten().unwrap_or_default()
     }
+}
+
+fn unreadable(name: &str, failure: &Failure) -> String {
+    format!("its `{name}` cannot be read: {}", failure.error.root_cause())
 }
 
 /// Seconds since 1970.
@@ -228,13 +252,13 @@ mod tests {
         assert!(!staging.has_disk());
         staging.take_disk(&place.machine, &Interrupt::default()).expect("taken");
         assert!(staging.has_disk() && !place.machine.exists());
-        assert_eq!(place.store.find(KEY).expect("looked"), Found::Missing);
+        assert!(!whole(&place.store));
         staging.publish(&place.store).expect("published");
         staging
     }
 
     fn whole(store: &Store) -> bool {
-        matches!(store.find(KEY).expect("looked"), Found::Whole(_))
+        matches!(store.find(KEY), Found::Whole(_))
     }
 
     #[test]
@@ -243,9 +267,9 @@ mod tests {
         let staging = publish(&place);
         assert!(whole(&place.store));
         assert!(!staging.path("").exists());
-        assert_eq!(place.store.list().expect("listed").len(), 1);
+        assert_eq!(place.store.list().len(), 1);
         place.store.remove(KEY).expect("removed");
-        assert_eq!(place.store.find(KEY).expect("looked"), Found::Missing);
+        assert_eq!(place.store.find(KEY), Found::Missing);
         assert!(disk::names_in(place.store.folder()).is_empty());
     }
 
@@ -255,13 +279,13 @@ mod tests {
         publish(&place);
         let path = place.store.place(KEY).join("disk");
         disk::write_atomic(&path, b"a disk with a sYstem", 0o600).expect("written");
-        let Found::Damaged(why) = place.store.find(KEY).expect("looked") else { panic!("not noticed") };
+        let Found::Damaged(why) = place.store.find(KEY) else { panic!("not noticed") };
         assert_eq!(why, "the contents of its `disk` are not what they were");
         disk::write_atomic(&path, b"a disk", 0o600).expect("written");
-        let Found::Damaged(why) = place.store.find(KEY).expect("looked") else { panic!("not noticed") };
+        let Found::Damaged(why) = place.store.find(KEY) else { panic!("not noticed") };
         assert_eq!(why, "its `disk` has 6 bytes, not 20");
         disk::remove_file(&path).expect("removed");
-        assert!(matches!(place.store.find(KEY).expect("looked"), Found::Damaged(_)));
+        assert!(matches!(place.store.find(KEY), Found::Damaged(_)));
     }
 
     #[test]
@@ -295,6 +319,27 @@ mod tests {
         let place = place();
         publish(&place);
         fs::rename(place.store.place(KEY), place.store.place("ff")).expect("renamed");
-        assert!(matches!(place.store.find("ff").expect("looked"), Found::Damaged(_)));
+        assert!(matches!(place.store.find("ff"), Found::Damaged(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_damaged_and_can_be_removed() {
+        let place = place();
+        let found = || match &place.store.list()[..] {
+            [(_, Found::Damaged(why))] => why.clone(),
+            other => panic!("{other:?}"),
+        };
+        publish(&place);
+        let box_json = place.store.place(KEY).join("box.json");
+        disk::remove_file(&box_json).expect("removed");
+        fs::create_dir(&box_json).expect("a folder");
+        assert!(found().starts_with("its `box.json` cannot be read: "), "{}", found());
+        place.store.remove(KEY).expect("removed");
+        disk::write_atomic(&place.store.place(KEY), b"", 0o600).expect("written");
+        assert_eq!(found(), "it is no folder");
+        // A box may take its place.
+        disk::write_atomic(&place.machine, b"a disk with a system", 0o600).expect("written");
+        publish(&place);
+        assert!(whole(&place.store));
     }
 }

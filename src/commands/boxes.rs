@@ -116,7 +116,10 @@ impl Args {
 /// Runs the verb.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     match &args.verb {
-        Verb::List(args) => list(args, context),
+        Verb::List(args) => {
+            list(args, context);
+            Ok(0)
+        }
         Verb::Bake(args) => bake(args, context),
         Verb::Prune(args) => prune(args, context),
         Verb::Save(args) => save_box(args, context),
@@ -124,18 +127,15 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     }
 }
 
-fn list(args: &ListArgs, context: &Context) -> Result<u8> {
-    let table = box_table(context)?;
+fn list(args: &ListArgs, context: &Context) {
+    let table = box_table(context);
     if args.json {
         ui::answer_json(&table.to_json());
-        return Ok(0);
-    }
-    if table.is_empty() {
+    } else if table.is_empty() {
         context.ui.say("no boxes yet; `machine up` builds them, and `machine box bake`");
-        return Ok(0);
+    } else {
+        ui::answer(&table.render(context.options.loudness == ui::Loudness::Verbose));
     }
-    ui::answer(&table.render(context.options.loudness == ui::Loudness::Verbose));
-    Ok(0)
 }
 
 fn project(context: &Context, workspace: &Workspace, name: Option<&str>) -> Result<Project> {

@@ -55,13 +55,13 @@ pub(super) fn ensure_box(site: &Site, goal: &Goal, reporter: &mut Reporter) -> R
         return Ok(held);
     }
     let store = Store::new(site.layout);
-    let before = created(&store, level)?;
+    let before = created(&store, level);
     {
         let machine = level.machine();
         let _lock = ProjectLock::exclusive(site.layout, machine.as_str(), "up", &waiting(site))?;
         remove_damaged(&store, level, reporter)?;
         // Somebody else may have built it while we waited.
-        let after = created(&store, level)?;
+        let after = created(&store, level);
         if after.is_none() || (goal.box_use == BoxUse::Refreshed && after == before) {
             let bake = bake_goal(site, goal, level, &store);
             build(site, bake, reporter).map_err(|failure| rename_machine(failure, level, goal))?;
@@ -82,7 +82,7 @@ pub fn prepare_box(site: &Site, goal: &Goal, reporter: &mut Reporter) -> Result<
     ensure_box(site, goal, reporter).map(drop)?;
     let Some(level) = goal.levels.last() else { return Ok(()) };
     // One that was cached may have no warm half yet, or one of another size.
-    if cold_box(site, goal, level)?.is_none() {
+    if cold_box(site, goal, level).is_none() {
         return Ok(());
     }
     let _lock = ProjectLock::exclusive(site.layout, level.machine().as_str(), "box bake", &waiting(site))?;
@@ -97,7 +97,7 @@ fn take(site: &Site, goal: &Goal, level: &Level, reporter: &mut Reporter) -> Res
     }
     let phase = reporter.phase("box");
     let lock = ProjectLock::shared(site.layout, level.machine().as_str(), &waiting(site))?;
-    let Found::Whole(cached) = store.find(&level.key)? else {
+    let Found::Whole(cached) = store.find(&level.key) else {
         reporter.forget(phase);
         return Ok(None);
     };
@@ -117,16 +117,16 @@ fn take(site: &Site, goal: &Goal, level: &Level, reporter: &mut Reporter) -> Res
 }
 
 /// When the box of a level was built; `None` when there is none that is whole.
-fn created(store: &Store, level: &Level) -> Result<Option<u64>> {
-    Ok(match store.find(&level.key)? {
+fn created(store: &Store, level: &Level) -> Option<u64> {
+    match store.find(&level.key) {
         Found::Whole(cached) => Some(cached.manifest.created),
         Found::Damaged(_) | Found::Missing => None,
-    })
+    }
 }
 
 /// Removes the box of a level if it is damaged. The caller holds its lock.
 fn remove_damaged(store: &Store, level: &Level, reporter: &Reporter) -> Result<()> {
-    if let Found::Damaged(why) = store.find(&level.key)? {
+    if let Found::Damaged(why) = store.find(&level.key) {
         reporter.ui.say(&format!("the box `{}` is damaged ({why}): it is built anew", level.name));
         store.remove(&level.key)?;
     }
@@ -345,7 +345,7 @@ fn finish(
     phase.now("computing its digest");
     staging.publish(store)?;
     remove_machine(site, level.machine().as_str())?;
-    let takes = match store.find(&level.key)? {
+    let takes = match store.find(&level.key) {
         Found::Whole(cached) => ByteSize::from_bytes(cached.allocated_bytes()).human(),
         Found::Damaged(_) | Found::Missing => String::new(),
     };

@@ -69,13 +69,13 @@ fn check(site: &Site, warm: &Warm, goal: &Goal) -> std::result::Result<(), Strin
 }
 
 /// The box of a level that has no warm half for machines of this goal, but could.
-pub(super) fn cold_box(site: &Site, goal: &Goal, level: &Level) -> Result<Option<CachedBox>> {
+pub(super) fn cold_box(site: &Site, goal: &Goal, level: &Level) -> Option<CachedBox> {
     if !may_be_warm(site, goal) {
-        return Ok(None);
+        return None;
     }
-    let Found::Whole(cached) = Store::new(site.layout).find(&level.key)? else { return Ok(None) };
+    let Found::Whole(cached) = Store::new(site.layout).find(&level.key) else { return None };
     let is_warm = cached.warm().is_some_and(|warm| check(site, &warm, goal).is_ok());
-    Ok((!is_warm).then_some(*cached))
+    (!is_warm).then_some(*cached)
 }
 
 /// Gives the box of a level a warm half for machines of this goal's size. The caller holds the box's lock.
@@ -83,7 +83,7 @@ pub(super) fn cold_box(site: &Site, goal: &Goal, level: &Level) -> Result<Option
 /// # Errors
 /// On an interrupt. That it cannot be made is no failure: it is said with `-v`.
 pub(super) fn keep_warm(site: &Site, goal: &Goal, level: &Level, reporter: &mut Reporter) -> Result<()> {
-    let Some(cached) = cold_box(site, goal, level)? else { return Ok(()) };
+    let Some(cached) = cold_box(site, goal, level) else { return Ok(()) };
     let phase = reporter.phase("warm");
     phase.now("booting a machine from it, for others to go on from");
     let name = level.machine();

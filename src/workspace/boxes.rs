@@ -32,8 +32,8 @@ pub struct Pruned {
 }
 
 /// Looks at all of it.
-pub fn box_table(context: &Context) -> Result<BoxTable> {
-    Ok(BoxTable { boxes: Store::new(&context.layout).list()?, unfinished: unfinished(context) })
+pub fn box_table(context: &Context) -> BoxTable {
+    BoxTable { boxes: Store::new(&context.layout).list(), unfinished: unfinished(context) }
 }
 
 /// Machines that build a box, or did when they were cut off.
@@ -60,7 +60,7 @@ pub fn find_box(context: &Context, key: &str) -> Result<CachedBox> {
     let mut matching = keys.filter(|name| !key.is_empty() && name.starts_with(key));
     let list = "`machine box list` shows the keys";
     match (matching.next(), matching.next()) {
-        (Some(one), None) => match store.find(&one)? {
+        (Some(one), None) => match store.find(&one) {
             Found::Whole(cached) => Ok(*cached),
             Found::Damaged(why) => Err(Failure::operation(format!("the box `{one}` is damaged: {why}"))
                 .hint("remove it: `machine box prune`")),
@@ -177,7 +177,7 @@ pub fn prune_boxes(context: &Context, unused_for_days: Option<u64>, dry_run: boo
     let site = site(context, &workspace.computer, &say);
     let store = Store::new(&context.layout);
     let mut pruned = Pruned::default();
-    for (key, found) in store.list()? {
+    for (key, found) in store.list() {
         let Some(why) = why_go(&found, unused_for_days) else { continue };
         let name = ProjectName::of_bake(key.get(..8).unwrap_or(&key));
         let Some(_lock) = try_lock(context, name.as_str(), &mut pruned)? else { continue };
@@ -217,7 +217,7 @@ fn prune_unfinished(
         pruned.freed_bytes += disk::file_allocated_bytes(&store.folder().join(&left).join("disk"));
         pruned.lines.push(format!("{left}  what a build left"));
         if !dry_run {
-            disk::remove_folder(&store.folder().join(&left))?;
+            store.remove_left(&left)?;
         }
     }
     Ok(())

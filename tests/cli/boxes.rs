@@ -1,6 +1,7 @@
 //! The cache of boxes: built once, shared, found damaged, built on after an interrupt, listed, emptied, carried.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
 use sha2::{Digest, Sha256};
@@ -335,4 +336,24 @@ fn a_full_disk_is_said_with_its_numbers_and_old_boxes_stay() {
     hint: make room there, such as by `machine box prune`, then run the command again
     hint: go on from there: `machine box bake large`
     ");
+}
+
+#[test]
+fn a_box_that_cannot_be_read_is_built_anew_and_can_be_pruned() {
+    let world = configured();
+    let set_mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+    };
+    world.bake("hello");
+    set_mode(&boxes(&world)[0].join("disk"), 0o000);
+    // It was seen whole, so its contents are asked again only when its times change.
+    let listed = world.must(&["box", "list"]).stdout;
+    assert!(listed.contains("its `disk` cannot be read: Permission denied"), "{listed}");
+    let outcome = world.must(&["up", "hello"]);
+    assert!(outcome.stderr.contains("the box `bare` is damaged (its `disk` cannot be read: "), "{outcome}");
+    set_mode(&boxes(&world)[0], 0o000);
+    world.write(".cache/machine/boxes/note", "a file");
+    world.must(&["box", "list"]);
+    world.must(&["box", "prune"]);
+    assert!(boxes(&world).is_empty());
 }
