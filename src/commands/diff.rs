@@ -52,6 +52,10 @@ fn table(found: &[Difference]) -> String {
 /// The commands that apply what was found.
 fn advise(context: &Context, name: &str, found: &[Difference]) {
     let needs = |needs| found.iter().any(|one| one.needs == needs);
+    if found.iter().any(Difference::stops_up) {
+        context.ui.say(&format!("`up` refuses this; apply all: `machine rebuild {name}`"));
+        return;
+    }
     if needs(Needs::Restart) {
         context.ui.say(&format!("apply: `machine down {name} && machine up {name}`"));
     } else if needs(Needs::Reprovision) {

@@ -45,6 +45,13 @@ pub struct Difference {
     pub needs: Needs,
 }
 
+impl Difference {
+    /// Whether `up` refuses a machine that has it.
+    pub fn stops_up(&self) -> bool {
+        self.needs == Needs::Rebuild && ["disk", "isolation"].contains(&self.what.as_str())
+    }
+}
+
 /// Lists the differences, in the order of the configuration.
 pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
     // A record of an earlier version, or a rebuilt one, does not know.
@@ -61,7 +68,8 @@ pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
     }
     for (what, has, wants) in sizes(record, built, goal) {
         if has != wants {
-            add(what, format!("{has} → {wants}"), Needs::Restart);
+            let shrinks = what == "disk" && goal.disk.bytes() < record.disk_bytes;
+            add(what, format!("{has} → {wants}"), if shrinks { Needs::Rebuild } else { Needs::Restart });
         }
     }
     for layer in &goal.layers {
@@ -266,6 +274,16 @@ mod tests {
             "ports: +8080:80: re-provision",
         ];
         assert_eq!(shown(&record(&["python3"]), &wants), expected);
+    }
+
+    #[test]
+    fn a_smaller_disk_takes_a_fresh_machine() {
+        let wants = Goal { disk: ByteSize::from_gib(20), cpus: 4, ..goal(&["python3"]) };
+        let expected = ["cpus: 2 → 4: restart", "disk: 40 GiB → 20 GiB: rebuild"];
+        assert_eq!(shown(&record(&["python3"]), &wants), expected);
+        let stops: Vec<bool> =
+            differences(&record(&["python3"]), &wants).iter().map(Difference::stops_up).collect();
+        assert_eq!(stops, [false, true]);
     }
 
     #[test]

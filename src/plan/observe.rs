@@ -116,7 +116,10 @@ fn refuse_shrinking(goal: &Goal, record: &MachineRecord) -> Result<()> {
         goal.disk,
         goal.name
     );
-    Err(Failure::usage(sentence).hint(format!("a disk only grows: set `disk = \"{present}\"` or more")))
+    let again = format!("or make it anew with the smaller one: `machine rebuild {}`", goal.name);
+    Err(Failure::usage(sentence)
+        .hint(format!("a disk only grows: set `disk = \"{present}\"` or more"))
+        .hint(again))
 }
 
 fn blank(goal: &Goal) -> MachineRecord {

@@ -169,10 +169,19 @@ fn a_disk_does_not_shrink() {
     --- stderr
     error: ~/.config/machine/projects.toml: disk: `20GiB` would shrink the disk of `blog`, which is 40GiB
     hint: a disk only grows: set `disk = "40GiB"` or more
+    hint: or make it anew with the smaller one: `machine rebuild blog`
     "#);
     assert_snapshot!(world.effects(), @"
     git who commits
     limactl list
+    ");
+    assert_snapshot!(world.run(&["diff", "blog"]), @"
+    exit code 0
+    --- stdout
+    WHAT  DIFFERENCE       NEEDS
+    disk  40 GiB → 20 GiB  rebuild
+    --- stderr
+    `up` refuses this; apply all: `machine rebuild blog`
     ");
     world.configure("[blog]\ndisk = \"60GiB\"\n");
     world.must(&["up", "blog"]);

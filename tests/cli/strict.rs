@@ -80,7 +80,7 @@ fn another_isolation_takes_a_fresh_machine() {
     WHAT       DIFFERENCE         NEEDS
     isolation  standard → strict  rebuild
     --- stderr
-    apply all: `machine rebuild hello`
+    `up` refuses this; apply all: `machine rebuild hello`
     ");
     world.effects();
     assert_snapshot!(world.run(&["up", "hello"]), @r#"
