@@ -141,6 +141,17 @@ pub struct ImageSource {
     pub kernel: Option<KernelBoot>,
 }
 
+impl ImageSource {
+    /// By what it is told from another one: its digest, or else where it lies, and what boots it.
+    pub fn origin(&self) -> String {
+        let bytes = self.digest.as_ref().map_or(&self.location, |digest| &digest.hex);
+        let kernel = self.kernel.as_ref().map(|KernelBoot { kernel, initrd, cmdline }| {
+            format!(" {} {} {cmdline}", kernel.display(), initrd.display())
+        });
+        format!("{bytes}{}", kernel.unwrap_or_default())
+    }
+}
+
 /// Direct kernel boot: the three belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelBoot {

@@ -30,6 +30,7 @@ pub(super) fn create(work: &mut Work, reporter: &mut Reporter) -> Result<()> {
     work.record.ports.clone_from(&work.goal.ports);
     work.record.built = Some(Built {
         image: work.goal.image_name.clone(),
+        image_origin: work.goal.image.origin(),
         box_key,
         created: now(),
         cpus: work.goal.cpus,

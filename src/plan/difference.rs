@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Goal;
 use crate::guest::Layer;
-use crate::model::{ByteSize, PortForward};
+use crate::model::{ByteSize, Idle, PortForward};
 use crate::record::{Built, BuiltLayer, MachineRecord};
 
 /// What it takes to apply a difference.
@@ -60,8 +60,8 @@ pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
     let mut add = |what: &str, detail: String, needs| {
         all.push(Difference { what: what.into(), detail, needs });
     };
-    if !built.image.is_empty() && built.image != goal.image_name {
-        add("image", format!("{} → {}", built.image, goal.image_name), Needs::Rebuild);
+    if let Some(detail) = changed_image(built, goal) {
+        add("image", detail, Needs::Rebuild);
     }
     if record.isolation != goal.isolation {
         add("isolation", format!("{} → {}", record.isolation, goal.isolation), Needs::Rebuild);
@@ -94,6 +94,15 @@ pub fn differences(record: &MachineRecord, goal: &Goal) -> Vec<Difference> {
     if let Some(detail) = changed_ports(&record.ports, &goal.ports) {
         add("ports", detail, Needs::Reprovision);
     }
+    for (what, has, wants) in kept(record, goal) {
+        if has != wants {
+            add(what, format!("{has} → {wants}"), Needs::Reprovision);
+        }
+    }
+    // The record does not have all that `up` brings about, but it does have whether it would do anything.
+    if all.is_empty() && record.ready.as_ref().is_some_and(|ready| ready.wanted != goal.digest()) {
+        all.push(something_else());
+    }
     let newer = built.box_key.as_ref().zip(goal.levels.last()).filter(|(has, level)| **has != level.key);
     if let Some((_, level)) = newer.filter(|_| all.is_empty()) {
         let detail = format!("a new machine would start from another `{}`", level.name);
@@ -107,6 +116,20 @@ fn unknown() -> Difference {
     Difference { what: "record".into(), detail, needs: Needs::Reprovision }
 }
 
+fn something_else() -> Difference {
+    let detail = "something else that the next `up` applies".to_string();
+    Difference { what: "configuration".into(), detail, needs: Needs::Reprovision }
+}
+
+/// Another image, by its name or by what is behind the same one; `None` also where an older record does not know.
+fn changed_image(built: &Built, goal: &Goal) -> Option<String> {
+    if !built.image.is_empty() && built.image != goal.image_name {
+        return Some(format!("{} → {}", built.image, goal.image_name));
+    }
+    let is_another = !built.image_origin.is_empty() && built.image_origin != goal.image.origin();
+    is_another.then(|| format!("{} → another one", built.image))
+}
+
 fn sizes(record: &MachineRecord, built: &Built, goal: &Goal) -> [(&'static str, String, String); 3] {
     let human = |bytes: u64| ByteSize::from_bytes(bytes).human();
     [
@@ -114,6 +137,28 @@ fn sizes(record: &MachineRecord, built: &Built, goal: &Goal) -> [(&'static str, 
         ("memory", human(built.memory_bytes), goal.memory.human()),
         ("disk", human(record.disk_bytes), goal.disk.human()),
     ]
+}
+
+/// What the record keeps of the configuration beside the machine itself.
+fn kept(record: &MachineRecord, goal: &Goal) -> [(&'static str, String, String); 4] {
+    let folder = |below: &str| format!("~/{below}").trim_end_matches('/').to_string();
+    let idle = |idle: Option<Idle>| {
+        idle.map_or("none".into(), |idle| format!("{} after {}", idle.action, exactly(idle.after_seconds)))
+    };
+    [
+        ("repos", folder(&record.folder), folder(&goal.folder())),
+        ("forward_agent", record.forward_agent.to_string(), goal.forward_agent.to_string()),
+        ("idle", idle(record.idle), idle(goal.idle)),
+        ("keep_awake", record.keep_awake.to_string(), goal.keep_awake.to_string()),
+    ]
+}
+
+/// A time as the configuration says it: another one never looks the same.
+fn exactly(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let (length, unit) =
+        units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length)).unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / length)
 }
 
 /// Which steps of a profile would run; `None` when none.
@@ -173,6 +218,7 @@ mod tests {
     use crate::guest::{SecretValues, Stack};
     use crate::model::{Arch, ImageSource, Isolation, Profile, Setup};
     use crate::plan::BoxUse;
+    use crate::record::Ready;
 
     fn layers(packages: &[&str]) -> Vec<Layer> {
         let apt = packages.iter().map(ToString::to_string).collect();
@@ -274,6 +320,39 @@ mod tests {
             "ports: +8080:80: re-provision",
         ];
         assert_eq!(shown(&record(&["python3"]), &wants), expected);
+    }
+
+    #[test]
+    fn another_image_of_the_same_name_takes_a_fresh_machine() {
+        let mut record = record(&["python3"]);
+        let image = |location: &str| Goal {
+            image: ImageSource { location: location.into(), digest: None, kernel: None },
+            ..goal(&["python3"])
+        };
+        // A record that does not say which one it was.
+        assert_eq!(shown(&record, &image("/other")), Vec::<String>::new());
+        record.built.get_or_insert_default().image_origin = image("/i").image.origin();
+        assert_eq!(shown(&record, &image("/i")), Vec::<String>::new());
+        assert_eq!(shown(&record, &image("/other")), ["image: debian-13 → another one: rebuild"]);
+    }
+
+    #[test]
+    fn what_the_record_keeps_is_named_and_the_rest_is_not_passed_over() {
+        let idle = Some(Idle { after_seconds: 1800, action: crate::model::IdleAction::Down });
+        let wants = Goal { forward_agent: true, idle, keep_awake: true, ..goal(&["python3"]) };
+        let expected = [
+            "forward_agent: false → true: re-provision",
+            "idle: none → down after 30m: re-provision",
+            "keep_awake: false → true: re-provision",
+        ];
+        assert_eq!(shown(&record(&["python3"]), &wants), expected);
+        let host_agent = crate::record::HostAgent { pid: 1, since: 1 };
+        let ready = |goal: &Goal| Some(Ready { host_agent: host_agent.clone(), wanted: goal.digest() });
+        let as_left = MachineRecord { ready: ready(&goal(&["python3"])), ..record(&["python3"]) };
+        assert_eq!(shown(&as_left, &goal(&["python3"])), Vec::<String>::new());
+        let wants = Goal { secrets: Some("others".into()), ..goal(&["python3"]) };
+        let expected = ["configuration: something else that the next `up` applies: re-provision"];
+        assert_eq!(shown(&as_left, &wants), expected);
     }
 
     #[test]

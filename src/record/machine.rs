@@ -105,6 +105,9 @@ pub struct MachineRecord {
 pub struct Built {
     /// The image, as the configuration calls it.
     pub image: String,
+    /// Which image that was; empty for machines that are older than this.
+    #[serde(default)]
+    pub image_origin: String,
     /// The box, when it was made from one.
     pub box_key: Option<String>,
     /// When it was made, in seconds since 1970.

@@ -83,3 +83,43 @@ fn rebuild_makes_a_fresh_machine_once_no_work_is_lost() {
     `hello` is what its configuration says
     ");
 }
+
+#[test]
+fn no_difference_is_passed_over() {
+    let world = World::new();
+    world.configure("[hello]\n");
+    world.must(&["up", "hello"]);
+    let same = "`hello` is what its configuration says";
+    assert!(world.must(&["diff", "hello"]).stderr.contains(same));
+    world.configure("[hello]\nshell = \"zsh\"\n");
+    assert_snapshot!(world.run(&["diff", "hello"]), @"
+    exit code 0
+    --- stdout
+    WHAT           DIFFERENCE                                 NEEDS
+    configuration  something else that the next `up` applies  re-provision
+    --- stderr
+    apply: `machine up hello`
+    ");
+    let status = world.must(&["status", "hello"]).stdout;
+    assert!(status.contains("one difference: `machine diff hello`"), "{status}");
+    world.must(&["up", "hello"]);
+    assert!(world.must(&["diff", "hello"]).stderr.contains(same));
+    let config = world.read(".config/machine/config.toml");
+    world.write("other-image", "another image");
+    let other = world.home("other-image").display().to_string();
+    let image = world.path("image").display().to_string();
+    world.write(".config/machine/config.toml", config.replace(&image, &other));
+    world.configure("[hello]\nshell = \"zsh\"\nkeep_awake = true\n");
+    assert_snapshot!(world.run(&["diff", "hello"]), @"
+    exit code 0
+    --- stdout
+    WHAT        DIFFERENCE               NEEDS
+    image       debian-13 → another one  rebuild
+    keep_awake  false → true             re-provision
+    --- stderr
+    apply: `machine up hello`
+    apply all: `machine rebuild hello`
+    ");
+    world.must(&["rebuild", "hello", "--discard"]);
+    assert!(world.must(&["diff", "hello"]).stderr.contains(same));
+}
