@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::failure::{Context as _, Failure, Result};
+use crate::lima::Image;
+use crate::model::Computer;
 use crate::record::{CONNECT, Session};
-use crate::workspace::{find_record, reach};
+use crate::workspace::{find_record, reach, refill_session, site};
 
 /// Both ways together, an editor's and ssh's signs of life carry less than so many bytes in so long.
 const SIGNS_OF_LIFE: u64 = 8 * 1024;
@@ -36,7 +38,14 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     }
     let record = find_record(context, Some(&args.project))?;
     let may_start = !record.held;
+    let slept = Image::of(&context.layout.instance(&record.name)).read_note().is_some();
     let reached = reach(context, record, CONNECT, may_start)?;
+    if slept {
+        // They went before it slept, and whoever woke it by an editor has no other session. Sshd's time for a log-in has not
+        // begun yet, however long a source takes.
+        let say = |text: &str| context.ui.say(text);
+        refill_session(context, &site(context, &Computer::default(), &say), &reached.record)?;
+    }
     let port = reached.record.port;
     // Whoever listens there: the pinned host key decides.
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))

@@ -9,7 +9,7 @@ use super::Site;
 use crate::failure::{Context, Failure, Result};
 use crate::guest::{AFTER_WAKE, BEFORE_SLEEP, BEFORE_SLEEP_LINE, after_wake_line};
 use crate::lima::{Image, Instance, Note, Started, Woken};
-use crate::record::{HostAgent, MachineRecord};
+use crate::record::{Filled, HostAgent, MachineRecord};
 use crate::ssh::{Attempt, Road};
 
 /// How long the guest may take to write out what it has not written yet.
@@ -35,7 +35,16 @@ impl Site<'_> {
         let prepared = self.runner.read(&prepare);
         prepared.because(|| format!("the guest of `{}` could not prepare for sleep", record.name))?;
         road.close(self.runner);
-        self.driver().suspend(instance, record, is_ready(record, instance))
+        let had_secrets = Filled::load(self.layout, &record.name).is_some();
+        self.driver().suspend(instance, record, is_ready(record, instance)).map_err(|failure| {
+            if !had_secrets {
+                return failure;
+            }
+            let name = &record.name;
+            failure.hint(format!(
+                "its secrets were removed for that: the next `ssh` or `run` fills them, or `machine secrets {name}`"
+            ))
+        })
     }
 
     /// The commands that [`Self::sleep`] runs, a line each.

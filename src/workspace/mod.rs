@@ -39,7 +39,7 @@ pub use ports::{PortRow, agree_to_ports, close_opened, declare_ports, look_at_po
 pub use raise::{goal_of, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use rest::shut_down;
-pub use secrets::{check_token, count_secrets, refill, secrets_of};
+pub use secrets::{check_token, count_secrets, refill, refill_session, secrets_of};
 pub use select::{
     Workspace, completion_names, completion_profiles, find_record, find_records, locate_from, site,
 };

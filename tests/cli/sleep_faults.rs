@@ -147,3 +147,52 @@ fn a_memory_that_fits_no_more_needs_no_runtime_folder() {
     let said = sleeper.0.must(&["run", "hello", "--", "true"]).stderr;
     assert!(said.contains("boots cold: its disk has changed"), "{said}");
 }
+
+/// A machine with a secret.
+fn with_secret() -> Sleeper {
+    let world = World::new();
+    world.knob("pass", "a value\n");
+    let secret = "TOKEN = { command = [\"pass\", \"show\", \"npm\"] }";
+    Sleeper::of(world, &format!("{BARE}\n[hello.secrets]\n{secret}\n"))
+}
+
+#[test]
+fn an_editor_that_wakes_a_machine_finds_its_secrets() {
+    let sleeper = with_secret();
+    sleeper.must(&["sleep", "hello"]);
+    // As if it had fallen asleep by itself.
+    let path = ".local/state/machine/machines/hello/machine.json";
+    let mut record: serde_json::Value = serde_json::from_str(&sleeper.0.read(path)).expect("JSON");
+    record["held"] = false.into();
+    sleeper.0.write(path, record.to_string());
+    sleeper.0.effects();
+    // Nobody listens at the port of this guest.
+    let outcome = sleeper.run(&["connect", "hello"]);
+    assert!(outcome.stderr.contains("1 secret is in /run/secrets"), "{outcome}");
+    assert_eq!(outcome.stdout, "");
+    assert!(sleeper.0.effects().contains("secrets filled"));
+    sleeper.run(&["connect", "hello"]);
+    assert!(!sleeper.0.effects().contains("secrets"));
+    // A source that gives nothing keeps nobody out.
+    sleeper.must(&["sleep", "hello"]);
+    let mut record: serde_json::Value = serde_json::from_str(&sleeper.0.read(path)).expect("JSON");
+    record["held"] = false.into();
+    sleeper.0.write(path, record.to_string());
+    sleeper.0.knob("pass", "");
+    let outcome = sleeper.run(&["connect", "hello"]);
+    assert!(outcome.stderr.contains("warning: ") && outcome.stdout.is_empty(), "{outcome}");
+    assert!(outcome.stderr.contains("failed to connect to 127.0.0.1:"), "{outcome}");
+}
+
+#[test]
+fn a_sleep_that_fails_says_how_secrets_come_back() {
+    let sleeper = with_secret();
+    sleeper.0.knob("fail-migrate", "");
+    assert_snapshot!(sleeper.run(&["sleep", "hello"]), @"
+    exit code 1
+    --- stderr
+    error: `hello` did not fall asleep, and goes on running
+    caused by: QEMU could not write its memory
+    hint: its secrets were removed for that: the next `ssh` or `run` fills them, or `machine secrets hello`
+    ");
+}
