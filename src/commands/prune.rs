@@ -11,7 +11,7 @@ use crate::failure::Result;
 use crate::model::{ByteSize, MaxAge, ProjectName};
 use crate::record::{MachineRecord, last_used, open_sessions};
 use crate::ui;
-use crate::workspace::{Answers, Workspace, agree_to_lose, delete, site};
+use crate::workspace::{Answers, Workspace, agree_to_lose, delete, find_records, site};
 
 /// Options of `prune`.
 #[derive(clap::Args, Debug)]
@@ -35,7 +35,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     site.driver().check_version(site.accept_unknown_lima)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let days = |record: &MachineRecord| now.saturating_sub(last_used(&context.layout, record)) / 86_400;
-    let mut old = MachineRecord::load_all(&context.layout);
+    let mut old = find_records(context, &[], true)?;
     old.retain(|record| !ProjectName::is_bake(&record.name) && days(record) >= args.older_than.days());
     old.retain(|record| open_sessions(&context.layout, &record.name).is_empty());
     if old.is_empty() {

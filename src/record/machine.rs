@@ -242,8 +242,14 @@ impl MachineRecord {
 
     /// Every record that can be read; damaged ones are left out.
     pub fn load_all(layout: &Layout) -> Vec<Self> {
-        let names = disk::names_in(&layout.machines());
-        names.iter().filter_map(|name| Self::load(layout, name).ok().flatten()).collect()
+        Self::load_each(layout).into_iter().filter_map(|(_, loaded)| loaded.ok()).collect()
+    }
+
+    /// Every record by its machine, or why it cannot be read.
+    pub fn load_each(layout: &Layout) -> Vec<(String, Result<Self>)> {
+        let names = disk::names_in(&layout.machines()).into_iter();
+        let load = |name: String| Some((name.clone(), Self::load(layout, &name).transpose()?));
+        names.filter_map(load).collect()
     }
 
     /// Writes the record.
@@ -297,5 +303,8 @@ mod tests {
             disk::write_atomic(&path, &whole[..cut], 0o600).expect("cut");
             assert!(MachineRecord::load(&layout, "blog").is_err(), "cut at {cut}");
         }
+        let each = MachineRecord::load_each(&layout);
+        assert!(matches!(&each[..], [(name, Err(_))] if name == "blog"), "{each:?}");
+        assert!(MachineRecord::load_all(&layout).is_empty());
     }
 }

@@ -194,14 +194,20 @@ impl<'a> Seen<'a> {
         if let Some(error) = broken.and_then(|instance| instance.errors.first()) {
             return Some(format!("{error}; `machine up {name}` repairs it"));
         }
-        foreign(project, record).or_else(|| self.cold_note(name, record))
+        if let Err(failure) = MachineRecord::load(&self.context.layout, name) {
+            return Some(format!("{:#}; {}", failure.error, failure.hints.join("; ")));
+        }
+        foreign(project, record).or_else(|| self.cold_note(instance?, record?))
     }
 
-    /// A machine that sleeps but cannot wake any more.
-    fn cold_note(&self, name: &str, record: Option<&MachineRecord>) -> Option<String> {
-        let note = Image::of(&self.site.layout.instance(name)).read_note()?;
-        let why = self.site.driver().why_cold(record?, &note)?;
-        Some(format!("it {why}"))
+    /// A machine that sleeps but cannot wake any more, or would if its sleep had come to its end.
+    fn cold_note(&self, instance: &Instance, record: &MachineRecord) -> Option<String> {
+        let image = Image::of(&instance.folder);
+        let is_cut_off = || instance.status == Status::Stopped && image.is_left();
+        match image.read_note() {
+            Some(note) => self.site.driver().why_cold(record, &note).map(|why| format!("it {why}")),
+            None => is_cut_off().then(|| "it will boot cold: its sleep was cut off".into()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::lima::launcher::Choice;
 use crate::model::{Accelerator, Caps, Computer, Project, ProjectName, RepoUrl, Repository};
 use crate::plan::Site;
 use crate::record::MachineRecord;
+use crate::ui;
 
 /// The configuration as seen from the current folder.
 pub struct Workspace {
@@ -223,12 +224,27 @@ pub fn find_record(context: &Context, name: Option<&str>) -> Result<MachineRecor
 /// As [`find_record`].
 pub fn find_records(context: &Context, names: &[String], all: bool) -> Result<Vec<MachineRecord>> {
     if all {
-        return Ok(MachineRecord::load_all(&context.layout));
+        return Ok(every_record(context));
     }
     if names.is_empty() {
         return Ok(vec![find_record(context, None)?]);
     }
     names.iter().map(|name| find_record(context, Some(name))).collect()
+}
+
+/// The records of all machines. One that cannot be read is said, since its machine stays as it is.
+fn every_record(context: &Context) -> Vec<MachineRecord> {
+    let mut records = Vec::new();
+    for (name, loaded) in MachineRecord::load_each(&context.layout) {
+        match loaded {
+            Ok(record) => records.push(record),
+            Err(failure) => {
+                let hints = failure.hints.join("; ");
+                ui::warn(&format!("`{name}` is left out: {:#}; {hints}", failure.error));
+            }
+        }
+    }
+    records
 }
 
 /// The place where plans are carried out.

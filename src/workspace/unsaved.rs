@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Inventory, inventory_script};
+use crate::lima::Image;
 use crate::plan::{Site, random_hex, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Waiting, open_sessions};
 use crate::ui;
@@ -177,6 +178,8 @@ pub fn delete(context: &Context, site: &Site, record: &MachineRecord, done: &str
         phase.now("deleting");
         driver.delete(name)?;
     }
+    // Of one that slept, the key lies in another folder.
+    Image::of(&context.layout.instance(name)).discard(&context.layout, &record.uuid)?;
     disk::remove_folder(&context.layout.sockets(record.id()))?;
     disk::remove_folder(&context.layout.machine(name))?;
     write_ssh_hosts(site)?;

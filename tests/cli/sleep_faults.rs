@@ -196,3 +196,31 @@ fn a_sleep_that_fails_says_how_secrets_come_back() {
     hint: its secrets were removed for that: the next `ssh` or `run` fills them, or `machine secrets hello`
     ");
 }
+
+#[test]
+fn nothing_is_left_of_a_machine_that_slept() {
+    let sleeper = Sleeper::asleep();
+    sleeper.must(&["destroy", "hello", "--discard-unseen"]);
+    assert_eq!(sleeper.remains(), Vec::<String>::new());
+}
+
+#[test]
+fn a_memory_without_its_note_is_told_before_it_is_lost() {
+    let sleeper = Sleeper::asleep();
+    overwrite(&sleeper.file("asleep.json"), b"{");
+    assert_eq!(sleeper.state(), "stopped");
+    let said = sleeper.must(&["list"]).stderr;
+    assert!(said.contains("it will boot cold: its sleep was cut off"), "{said}");
+}
+
+#[test]
+fn a_machine_whose_record_is_damaged_is_not_passed_over_in_silence() {
+    let sleeper = Sleeper::new();
+    sleeper.0.write(".local/state/machine/machines/hello/machine.json", "{");
+    for args in [&["sleep", "--all"][..], &["down", "--all"], &["prune"]] {
+        let said = sleeper.must(args).stderr;
+        assert!(said.contains("warning: `hello` is left out: ") && said.contains("is damaged"), "{said}");
+    }
+    let said = sleeper.must(&["list"]).stderr;
+    assert!(said.contains("is damaged") && said.contains("`machine up hello` repairs it"), "{said}");
+}
