@@ -53,13 +53,13 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         check(&site(context, &workspace.computer, &say), first)?;
     }
     for_each(records, |record| {
-        if !context.options.dry_run {
-            return put_to_sleep(context, &workspace, &record, args);
-        }
         let site = site(context, &workspace.computer, &say);
-        site.driver().check_sleep(&record.name, record.isolation)?;
-        ui::answer(&site.sleep_commands(&record));
-        Ok(())
+        check(&site, &record)?;
+        if context.options.dry_run {
+            show_sleep(context, &site, &record, args)
+        } else {
+            put_to_sleep(context, &site, &record, args)
+        }
     })
 }
 
@@ -70,17 +70,33 @@ fn check(site: &Site, record: &MachineRecord) -> Result<()> {
     driver.check_sleep(&record.name, record.isolation)
 }
 
-fn put_to_sleep(context: &Context, workspace: &Workspace, record: &MachineRecord, args: &Args) -> Result<()> {
+/// Prints what would run, for a machine that runs.
+fn show_sleep(context: &Context, site: &Site, record: &MachineRecord, args: &Args) -> Result<()> {
+    let found = site.driver().find(&record.name)?;
+    if found.is_some_and(|instance| instance.status == Status::Running) {
+        ui::answer(&site.sleep_commands(record));
+    } else {
+        tell_at_rest(context, &record.name, args);
+    }
+    Ok(())
+}
+
+/// Says why a machine that was named stays as it is.
+fn tell_at_rest(context: &Context, name: &str, args: &Args) {
+    if !args.all {
+        let asleep = Image::of(&context.layout.instance(name)).read_note().is_some();
+        context.ui.say(&format!("`{name}` {}", if asleep { "is asleep already" } else { "does not run" }));
+    }
+}
+
+fn put_to_sleep(context: &Context, site: &Site, record: &MachineRecord, args: &Args) -> Result<()> {
     let name = record.name.as_str();
-    let say = |text: &str| context.ui.say(text);
-    let site = site(context, &workspace.computer, &say);
     let driver = site.driver();
-    check(&site, record)?;
     let ending =
         Ending { name, verb: "sleep", question: "End them and put the machine to sleep?", force: args.force };
     // No lock is held across the question.
     agree_to_end_sessions(context, &ending)?;
-    let _lock = ProjectLock::exclusive(&context.layout, name, "sleep", &waiting(context, &say))?;
+    let _lock = ProjectLock::exclusive(&context.layout, name, "sleep", &waiting(context, site.say))?;
     let Some(mut record) = MachineRecord::load(&context.layout, name)? else { return Ok(()) };
     let mut found = driver.find(name)?;
     if let Some(instance) = &found
@@ -89,10 +105,7 @@ fn put_to_sleep(context: &Context, workspace: &Workspace, record: &MachineRecord
         found = driver.find(name)?;
     }
     let Some(instance) = found.filter(|instance| instance.status == Status::Running) else {
-        if !args.all {
-            let asleep = Image::of(&context.layout.instance(name)).read_note().is_some();
-            say(&format!("`{name}` {}", if asleep { "is asleep already" } else { "does not run" }));
-        }
+        tell_at_rest(context, name, args);
         return Ok(());
     };
     // A connection that arrived since the question wins.

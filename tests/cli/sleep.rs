@@ -89,7 +89,11 @@ fn a_dry_run_writes_nothing() {
     ssh -F ~/.local/share/machine/s/ID/config -T -o ControlMaster=no guest -- 'sudo -n bash -s sleep'
     # QEMU writes its memory into `~/.local/share/machine/lima/hello/memory.image`, packed and encrypted, and ends
     "#);
-    assert_eq!(sleeper.0.effects(), "");
+    assert_eq!(sleeper.0.effects(), "limactl list\n");
+    sleeper.must(&["sleep", "hello"]);
+    assert_eq!(sleeper.must(&["sleep", "--all", "--dry-run"]).stdout, "");
+    let asleep = sleeper.must(&["sleep", "hello", "--dry-run"]);
+    assert_eq!((asleep.stdout.as_str(), asleep.stderr.as_str()), ("", "`hello` is asleep already\n"));
 }
 
 #[test]
