@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::context::Context;
 use crate::disk;
 use crate::failure::Result;
-use crate::lima::Image;
 use crate::lima::launcher::{Choice, KvmNode, choose, find_enclosure, kvm_node, program_name};
+use crate::lima::{Image, check_key_folder};
 use crate::model::{Computer, Door, GUEST_NETWORK, HostOs, Openings, Place};
 use crate::plan::look_up;
 use crate::process::Cmd;
@@ -90,6 +90,7 @@ fn checks(context: &Context, computer: &Computer) -> Vec<Check> {
         checks.push(program_check(context, "qemu-img"));
         checks.push(kvm(computer));
         checks.push(enclosure(context));
+        checks.extend([packer(context), key_folder(context)]);
     }
     checks.extend(asleep(context, computer));
     checks.extend(proxy(context, computer));
@@ -180,6 +181,29 @@ fn kvm(computer: &Computer) -> Check {
         (Ok(_), KvmNode::Usable) => good("accelerator", "KVM"),
         (Ok((_, told)), _) => remark("accelerator", told.unwrap_or_default()),
         (Err(failure), _) => bad("accelerator", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+    }
+}
+
+/// Packs memories and saved boxes; all else works without it.
+fn packer(context: &Context) -> Check {
+    match context.runner.find("zstd") {
+        Some(path) => good("zstd", path.display().to_string()),
+        None => remark(
+            "zstd",
+            "not installed, or not on PATH: machines do not sleep, boxes are not warm, none is saved or loaded\n\
+             `apt install zstd`, or your system's own package",
+        ),
+    }
+}
+
+/// Where the keys of machines that sleep lie.
+fn key_folder(context: &Context) -> Check {
+    match check_key_folder(&context.layout) {
+        Ok(()) => good("runtime", "XDG_RUNTIME_DIR is yours alone: machines can sleep"),
+        Err(failure) => remark(
+            "runtime",
+            format!("machines do not sleep: {}\n{}", failure.error.root_cause(), failure.hints.join("\n")),
+        ),
     }
 }
 

@@ -25,7 +25,7 @@ pub mod version;
 mod yaml;
 
 pub use activity::{Pulse, Taken};
-pub use asleep::{Image, Memory, Note, Woken, random};
+pub use asleep::{Image, Memory, Note, Woken, check_key_folder, random};
 pub use driver::Driver;
 pub use export::{Export, PublicImage};
 pub use forwards::{ports_in, with_ports};

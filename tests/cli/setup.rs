@@ -79,6 +79,9 @@ fn doctor_looks_at_everything_it_needs() {
     ✓ ps           /usr/bin/ps
     ✓ qemu         <bin>/qemu-system-ARCH
     ✓ qemu-img     <bin>/qemu-img
+    ✓ zstd         /usr/bin/zstd
+    · runtime      machines do not sleep: there is no runtime folder: XDG_RUNTIME_DIR is not set
+                   log in so that XDG_RUNTIME_DIR is set (a desktop, ssh and `su -` do), or use `machine down`
     · agent        none (SSH_AUTH_SOCK is not set): repositories over ssh cannot be cloned
     · ssh hosts    `Host machine-…` are not known to ssh yet: `machine up` or `machine init` adds the Include
     · ssh config   line 2 of `~/.ssh/config` also counts for `ssh machine-…`: SendEnv LANG TOKEN

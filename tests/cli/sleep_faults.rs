@@ -138,6 +138,9 @@ fn a_wake_without_zstd_keeps_the_memory() {
     assert_eq!(sleeper.remains(), ["asleep.json", "key", "memory.image"]);
     sleeper.must(&["up", "hello"]);
     assert!(sleeper.0.effects().contains("qemu goes on"));
+    let doctor = line.replace("machine up hello", "machine doctor");
+    let said = in_a_namespace(&sleeper.0, &doctor).expect("as before").stdout;
+    assert!(said.contains("· zstd         not installed") && said.contains("✓ runtime "), "{said}");
 }
 
 #[test]

@@ -18,7 +18,10 @@ use crate::layout::Layout;
 const LENGTH: usize = 32;
 
 /// Whether there is a place for a key.
-pub(super) fn check(layout: &Layout) -> Result<()> {
+///
+/// # Errors
+/// When there is none; what to do about it is in the hint.
+pub fn check(layout: &Layout) -> Result<()> {
     folder(layout).map(drop).map_err(|failure| {
         failure.hint(
             "log in so that XDG_RUNTIME_DIR is set (a desktop, ssh and `su -` do), or use `machine down`",

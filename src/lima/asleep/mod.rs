@@ -18,7 +18,7 @@ use crate::disk;
 use crate::failure::Result;
 use crate::layout::Layout;
 
-pub use key::random;
+pub use key::{check as check_key_folder, random};
 pub use note::Note;
 pub use resume::Woken;
 pub use warm::Memory;
