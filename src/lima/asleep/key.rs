@@ -42,11 +42,16 @@ pub(super) fn create(layout: &Layout, uuid: &str) -> Result<SecretKey> {
     to_key(&bytes)
 }
 
-/// The key of a machine that sleeps; `None` when it is gone: its folder is there, and has none of its length.
+/// The key of a machine that sleeps; `None` when it is gone: its folder has none of its length, or is gone itself, as after
+/// the last log-in has ended.
 ///
 /// # Errors
 /// When nobody can tell: this process has no runtime folder, or may not read the key. It may well be there for another.
 pub(super) fn load(layout: &Layout, uuid: &str) -> Result<Option<SecretKey>> {
+    let is_gone = |folder: &PathBuf| folder.parent().is_some_and(|above| !above.exists());
+    if layout.runtime.as_ref().is_some_and(is_gone) {
+        return Ok(None);
+    }
     let bytes = disk::read_if_there(&path(&folder(layout)?, uuid))?;
     Ok(bytes.and_then(|bytes| to_key(&bytes).ok()))
 }
@@ -123,7 +128,9 @@ mod tests {
     fn a_folder_that_others_may_enter_holds_no_key() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
-        for runtime in [None, Some(folder.path()), Some(Path::new("/nowhere/at/all"))] {
+        assert!(load(&layout(Some(Path::new("/nowhere/at/all"))), "u").expect("looked").is_none());
+        create(&layout(Some(Path::new("/nowhere/at/all"))), "u").expect_err("refused");
+        for runtime in [None, Some(folder.path())] {
             let failure = create(&layout(runtime), "u").expect_err("refused");
             assert!(failure.hints[0].contains("XDG_RUNTIME_DIR"), "{failure:?}");
             // That is no word on whether there is a key.
