@@ -369,14 +369,9 @@ fn the_agent_is_judged_in_a_session_and_without_one() {
             o.guest.agents_answering = 1;
             o.agent.other_sessions = 2;
         }),
-        ("agent-at-rest", "crosses, as stated", |o| {
-            o.guest.agents_answering = 1;
-            o.agent.is_held = true;
-        }),
+        ("agent-at-rest", "crosses, as stated", |o| (o.guest.agents_answering, o.agent.is_held) = (1, true)),
         ("agent-at-rest", "FAILED", |o| {
-            o.guest.agents_answering = 1;
-            o.agent.is_held = true;
-            o.stated.forward_agent = false;
+            (o.guest.agents_answering, o.agent.is_held, o.stated.forward_agent) = (1, true, false);
         }),
         ("agent-at-rest", "not probed", |o| o.agent.host_keys = None),
         ("agent-at-rest", "not probed", |o| o.agent.session_keys = None),

@@ -53,6 +53,7 @@ mod reclaim;
 mod register;
 mod secret_sources;
 mod secrets;
+mod secrets_given;
 mod sessions;
 mod setup;
 #[cfg(target_os = "linux")]
