@@ -8,7 +8,8 @@ use crate::model::ProjectName;
 
 /// The largest disk that a box may have: boxes are built on 16 GiB, or on what a larger image takes.
 pub(super) const MOST_DISK_BYTES: u64 = 1 << 40;
-const MOST_KERNEL_BYTES: u64 = 1 << 30;
+/// The largest kernel, or initrd, that a box may have.
+pub const MOST_KERNEL_BYTES: u64 = 1 << 30;
 /// The longest name, image, step or command line: one that fills a terminal says something else there.
 const MOST_CHARACTERS: usize = 2048;
 

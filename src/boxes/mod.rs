@@ -15,7 +15,7 @@ mod warm;
 
 pub use archive::{Archive, pack_command, save};
 pub use level::{Foundation, Level, disk_class};
-pub use manifest::{FileNote, KernelNote, Manifest};
+pub use manifest::{FileNote, KernelNote, MOST_KERNEL_BYTES, Manifest};
 pub use staging::Staging;
 pub use store::{CachedBox, Found, Store};
 pub use warm::{Source, Warm};

@@ -12,7 +12,9 @@ use super::observe::observe;
 use super::report::Reporter;
 use super::warm::{WarmBox, cold_box, keep_warm};
 use super::{BoxUse, Goal, Plan, Purpose, Site, plan};
-use crate::boxes::{CachedBox, FileNote, Found, KernelNote, Level, Manifest, Staging, Store};
+use crate::boxes::{
+    CachedBox, FileNote, Found, KernelNote, Level, MOST_KERNEL_BYTES, Manifest, Staging, Store,
+};
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{BootFile, SecretValues, boot_command_line, packages_script, seal_script};
@@ -271,7 +273,7 @@ fn fetch_kernel(work: &Work, staging: &Staging) -> Result<Option<KernelNote>> {
     let root = site.runner.read_any_status(&boot_file_command(&road, BootFile::Root))?.text();
     let Some(cmdline) = boot_command_line(&root) else { return Ok(None) };
     for (file, name) in BOOT_FILES {
-        site.runner.save(&boot_file_command(&road, file), &staging.path(name))?;
+        site.runner.save(&boot_file_command(&road, file), &staging.path(name), MOST_KERNEL_BYTES)?;
     }
     Ok(Some(KernelNote { cmdline, ..KernelNote::default() }))
 }

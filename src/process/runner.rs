@@ -22,7 +22,7 @@ const TAIL_LINES: usize = 12;
 /// How much output `read` accepts in bytes: answers are small, floods are attacks or bugs.
 const READ_LIMIT: usize = 8 * 1024 * 1024;
 /// How long after its end a program's output may stay open, held by a daemon it left behind.
-const SECRET_LINGER: Duration = Duration::from_secs(2);
+const OUTPUT_LINGER: Duration = Duration::from_secs(2);
 
 /// Takes what a program says, in pieces that may end anywhere.
 pub type Sink = Box<dyn FnMut(&[u8]) + Send>;
@@ -133,20 +133,38 @@ impl Runner {
             std::thread::spawn(move || sender.send(capture(pipe, limit_bytes)));
         }
         let Finished { status, tail, .. } = self.attend(&mut child, cmd, &mut |_, _| ())?;
-        let secret = captured.recv_timeout(SECRET_LINGER).ok().flatten();
+        let secret = captured.recv_timeout(OUTPUT_LINGER).ok().flatten();
         Ok(Captured { status, secret, tail })
     }
 
-    /// Runs with its standard output in a file of its own; a status other than 0 is a failure, and no file.
-    pub fn save(&self, cmd: &Cmd, path: &Path) -> Result<()> {
-        let file = crate::disk::create_private(path)?;
-        let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::from(file), Stdio::piped()])?;
-        let saved =
-            self.attend(&mut child, cmd, &mut |_, _| ()).and_then(|finished| self.succeeded(cmd, finished));
+    /// Runs with its standard output in a file of its own; a status other than 0 is a failure, as is more than
+    /// `limit_bytes`, and then there is no file.
+    pub fn save(&self, cmd: &Cmd, path: &Path, limit_bytes: u64) -> Result<()> {
+        let saved = self.try_save(cmd, path, limit_bytes);
         if saved.is_err() {
             crate::disk::remove_file(path)?;
         }
-        saved.map(|_| ())
+        saved
+    }
+
+    fn try_save(&self, cmd: &Cmd, path: &Path, limit_bytes: u64) -> Result<()> {
+        let mut file = crate::disk::create_private(path)?;
+        let mut child = self.spawn(cmd, stdin_of(cmd), [Stdio::piped(), Stdio::piped()])?;
+        let (sender, copied) = channel();
+        if let Some(pipe) = child.stdout.take() {
+            std::thread::spawn(move || {
+                sender.send(std::io::copy(&mut pipe.take(limit_bytes + 1), &mut file))
+            });
+        }
+        let finished = self.attend(&mut child, cmd, &mut |_, _| ())?;
+        let copied = copied.recv_timeout(OUTPUT_LINGER);
+        if matches!(copied, Ok(Ok(bytes)) if bytes > limit_bytes) {
+            let sentence = format!("`{}` printed more than {limit_bytes} bytes", cmd.program_name());
+            return Err(Failure::operation(sentence));
+        }
+        self.succeeded(cmd, finished)?;
+        let written = copied.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        written.map(drop).because(|| format!("failed to write `{}`", path.display()))
     }
 
     /// Runs and hands each line to `sink` as it comes; a status other than 0 is a failure.
@@ -335,14 +353,47 @@ pub fn replace(program: &std::path::Path, args: &[OsString]) -> Failure {
 mod tests {
     use super::*;
 
+    fn runner() -> Runner {
+        let env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("GIVEN".into(), "1".into())];
+        Runner::new(env, Interrupt::default(), None)
+    }
+
     #[test]
     fn a_child_sees_what_it_is_given_and_nothing_of_ours() {
         // Whatever runs the tests has more variables than these.
-        let env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("GIVEN".into(), "1".into())];
-        let runner = Runner::new(env, Interrupt::default(), None);
-        let seen = runner.read(&Cmd::new("env").env("OWN", "2")).expect("ran").text();
+        let seen = runner().read(&Cmd::new("env").env("OWN", "2")).expect("ran").text();
         let mut names: Vec<&str> = seen.lines().filter_map(|line| line.split('=').next()).collect();
         names.sort_unstable();
         assert_eq!(names, ["GIVEN", "OWN", "PATH"]);
+    }
+
+    #[test]
+    fn who_prints_faster_than_is_read_waits() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let done = folder.path().join("done");
+        let script = "i=0; while [ $i -lt 300000 ]; do echo; i=$((i + 1)); done; : >\"$1\"";
+        let cmd = Cmd::new("sh").args(["-c", script, "sh"]).arg(&done);
+        let mut ahead = None;
+        let counted = runner().stream(&cmd, &mut |_, _| {
+            ahead.get_or_insert_with(|| {
+                std::thread::sleep(Duration::from_secs(2));
+                done.exists()
+            });
+        });
+        counted.expect("run to its end");
+        assert_eq!((ahead, done.exists()), (Some(false), true));
+    }
+
+    #[test]
+    fn what_is_saved_is_bounded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("saved");
+        let save = |script: &str| runner().save(&Cmd::new("sh").args(["-c", script]), &path, 4);
+        save("printf 1234").expect("saved");
+        assert_eq!(std::fs::read(&path).expect("there"), b"1234");
+        crate::disk::remove_file(&path).expect("removed");
+        let failure = save("yes").expect_err("refused");
+        assert_eq!(failure.error.to_string(), "`sh` printed more than 4 bytes");
+        assert!(!path.exists());
     }
 }

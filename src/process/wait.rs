@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use super::{Cmd, Interrupt};
 
 /// How often a wait looks at the clock, the interrupt flag and the child.
 const TICK: Duration = Duration::from_millis(40);
+/// How many lines may wait for us: who prints faster than we read waits as well, and takes no memory of ours.
+const LINES_AHEAD: usize = 256;
 /// How long output may stay open, and silent, after the child has ended: a daemon it left behind can hold the pipe. What
 /// the child wrote is read before that, also on a host that is short of time.
 const LINGER: Duration = Duration::from_millis(1500);
@@ -39,7 +41,7 @@ pub(super) enum Ended {
 type Chunk = (Source, Vec<u8>);
 
 /// Reads `pipe` line by line on a thread of its own.
-fn forward(source: Source, pipe: impl Read + Send + 'static, lines: Sender<Chunk>) {
+fn forward(source: Source, pipe: impl Read + Send + 'static, lines: SyncSender<Chunk>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
         while let Some(line) = next_line(&mut reader) {
@@ -83,7 +85,7 @@ pub(super) fn wait(
     interrupt: &Interrupt,
     sink: &mut dyn FnMut(Source, &[u8]),
 ) -> std::io::Result<Ended> {
-    let (sender, lines) = channel();
+    let (sender, lines) = sync_channel(LINES_AHEAD);
     if let Some(pipe) = child.stdout.take() {
         forward(Source::Stdout, pipe, sender.clone());
     }
