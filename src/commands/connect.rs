@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::failure::{Context as _, Failure, Result};
-use crate::lima::Image;
 use crate::model::Computer;
 use crate::record::{CONNECT, Session};
 use crate::workspace::{find_record, reach, refill_session, site};
@@ -37,10 +36,8 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         .hint(format!("use `machine ssh {0}` or `ssh machine-{0}`", args.project)));
     }
     let record = find_record(context, Some(&args.project))?;
-    let may_start = !record.held;
-    let slept = Image::of(&context.layout.instance(&record.name)).read_note().is_some();
-    let reached = reach(context, record, CONNECT, may_start)?;
-    if slept {
+    let reached = reach(context, record, CONNECT)?;
+    if reached.slept {
         // They went before it slept, and whoever woke it by an editor has no other session. Sshd's time for a log-in has not
         // begun yet, however long a source takes.
         let say = |text: &str| context.ui.say(text);

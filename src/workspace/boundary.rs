@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::lend::{agent_of, computer};
 use super::secrets::secrets_of;
 use super::select::{find_record, site};
-use super::session::enter;
+use super::session::{Entered, enter};
 use super::trust::look_at_trust;
 use crate::boundary::{
     AgentSeen, Canaries, GuestPorts, KeyPin, METADATA_SERVICE, MasterSeen, Neighbour, Observed, Private,
@@ -44,7 +44,7 @@ pub fn observe_boundary(context: &Context, name: Option<&str>) -> Result<Observe
     let record = find_record(context, name)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &computer(context)?, &say);
-    let (record, session) = enter(context, &site, record, "boundary", true)?;
+    let Entered { record, session, .. } = enter(context, &site, record, "boundary")?;
     let phase = context.ui.phase("boundary");
     phase.now("looking at the host");
     let instance = site

@@ -29,7 +29,7 @@ pub fn start_hold(context: &Context, record: MachineRecord, time: Duration) -> R
             .hint(format!("if its files allow it now: `machine up {name}`")));
     }
     // Brings it up where need be, and ends the session again at once.
-    drop(reach(context, record, "keys hold", true)?);
+    drop(reach(context, record, "keys hold")?);
     release(&context.layout, &name)?;
     let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + time;
     let log_path = context.layout.machine(&name).join("hold.log");

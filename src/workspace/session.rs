@@ -11,10 +11,10 @@ use super::select::{find_record, site};
 use super::watch::ensure_watch;
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
-use crate::lima::{Begin, Status};
+use crate::lima::{Begin, Image, Status};
 use crate::model::{Computer, PortForward};
 use crate::plan::{Connection, Site, write_ssh_hosts};
-use crate::record::{MachineRecord, ProjectLock, Session, Waiting};
+use crate::record::{CONNECT, MachineRecord, ProjectLock, Session, Waiting};
 use crate::ssh::{AgentServer, Remote, refused_since, timestamp};
 use crate::ui;
 
@@ -31,6 +31,8 @@ pub struct Reached {
     pub agent: Option<AgentServer>,
     /// Registered for as long as this lives.
     pub session: Session,
+    /// Whether it slept, and was waked or booted for this.
+    pub slept: bool,
     begun: String,
 }
 
@@ -38,16 +40,24 @@ pub struct Reached {
 ///
 /// # Errors
 /// When it is not there, or does not come up.
-pub fn reach(context: &Context, record: MachineRecord, verb: &str, may_start: bool) -> Result<Reached> {
+pub fn reach(context: &Context, record: MachineRecord, verb: &str) -> Result<Reached> {
     let say = |text: &str| context.ui.say(text);
     let begun = timestamp(SystemTime::now());
     let site = site(context, &computer(context)?, &say);
-    let (record, session) = enter(context, &site, record, verb, may_start)?;
+    let Entered { record, session, slept } = enter(context, &site, record, verb)?;
     let agent = record.forward_agent.then(|| site.serve_agent(&record, SETTLED)).transpose()?;
-    Ok(Reached { record, agent, session, begun })
+    Ok(Reached { record, agent, session, slept, begun })
 }
 
-/// Brings a known machine to answer and registers a session of `verb` on it, without the agent.
+/// A machine that answers, and its session.
+pub(super) struct Entered {
+    pub(super) record: MachineRecord,
+    pub(super) session: Session,
+    slept: bool,
+}
+
+/// Brings a known machine to answer and registers a session of `verb` on it, without the agent. An editor's reconnecting
+/// starts none that was put down by hand.
 ///
 /// # Errors
 /// As [`reach`].
@@ -56,8 +66,7 @@ pub(super) fn enter(
     site: &Site,
     mut record: MachineRecord,
     verb: &str,
-    may_start: bool,
-) -> Result<(MachineRecord, Session)> {
+) -> Result<Entered> {
     let waiting =
         Waiting { no_wait: context.options.no_wait, say: site.say, interrupt: context.runner.interrupt() };
     let name = record.name.clone();
@@ -71,10 +80,10 @@ pub(super) fn enter(
         Some(lock) => lock,
         None => ProjectLock::exclusive(&context.layout, &name, verb, &waiting)?,
     };
-    if !is_open {
-        // It may have been changed in that time.
-        record = MachineRecord::load(&context.layout, &name)?.unwrap_or(record);
-    }
+    // It may have been changed in that time, and put down or to sleep by hand.
+    record = MachineRecord::load(&context.layout, &name)?.unwrap_or(record);
+    let may_start = verb != CONNECT || !record.held;
+    let slept = !is_open && Image::of(&context.layout.instance(&name)).read_note().is_some();
     let phase = (!is_open).then(|| context.ui.phase("boot"));
     let connection = site.reach(&mut record, may_start)?;
     if let (Some(phase), Connection::Started(started)) = (phase, connection) {
@@ -84,7 +93,7 @@ pub(super) fn enter(
     look_after_ports(site, &record, connection);
     let session = Session::open(&context.layout, &name, verb)?;
     ensure_watch(context, &record);
-    Ok((record, session))
+    Ok(Entered { record, session, slept })
 }
 
 /// Does something over the connection to a machine, starting none; `None` when it does not run.
@@ -152,7 +161,7 @@ pub fn open_session(
     let record = find_record(context, name).map_err(not_started)?;
     let line = remote.command_line(&record.folder)?;
     tell_unfinished(context, &record);
-    let reached = reach(context, record, verb, true).map_err(not_started)?;
+    let reached = reach(context, record, verb).map_err(not_started)?;
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &Computer::default(), &say);
     refill_session(context, &site, &reached.record).map_err(not_started)?;

@@ -75,6 +75,13 @@ fn without_a_home_nothing_is_guessed() {
 fn a_read_only_home_is_named() {
     let world = World::new();
     fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o500)).expect("mode");
+    assert_snapshot!(world.run(&["up", "hello"]), @"
+    exit code 1
+    --- stderr
+    error: failed to make the folder `~/.local/state/machine`
+    caused by: Permission denied (os error 13)
+    ");
+    fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o700)).expect("mode");
     fs::set_permissions(world.home(".config/machine"), fs::Permissions::from_mode(0o500)).expect("mode");
     assert_snapshot!(world.run(&["up", "hello"]), @r#"
     exit code 1
@@ -83,14 +90,6 @@ fn a_read_only_home_is_named() {
     caused by: Permission denied (os error 13) at path "~/.config/machine/.tmp-X"
     "#);
     fs::set_permissions(world.home(".config/machine"), fs::Permissions::from_mode(0o700)).expect("mode");
-    assert_snapshot!(world.run(&["up", "hello"]), @"
-    exit code 1
-    --- stderr
-    wrote project `hello` (an empty project) to `~/.config/machine/projects.toml`
-    error: failed to make the folder `~/.local/state/machine/locks`
-    caused by: Permission denied (os error 13)
-    ");
-    fs::set_permissions(world.home(""), fs::Permissions::from_mode(0o700)).expect("mode");
     world.write(".config/machine/provision.toml", "base = false\n");
     world.must(&["up", "hello"]);
 }

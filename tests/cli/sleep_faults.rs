@@ -46,6 +46,22 @@ fn a_qemu_that_dies_while_it_wakes_boots_cold() {
     }
 }
 
+#[test]
+fn an_editor_that_comes_back_while_it_falls_asleep_does_not_wake_it() {
+    let sleeper = Sleeper::new();
+    sleeper.0.knob("pause-migrate", "");
+    let sleep = sleeper.0.start(&mut sleeper.command(&["sleep", "hello"]));
+    sleeper.0.wait_for("pause-migrate");
+    let editor = sleeper.0.start(&mut sleeper.command(&["connect", "hello"]));
+    editor.wait_for("waiting for `machine sleep");
+    sleeper.0.release("pause-migrate");
+    assert_eq!(sleep.wait().code, 0);
+    let outcome = editor.wait();
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(outcome.stderr.contains("`hello` was put down by hand"), "{outcome}");
+    assert_eq!(sleeper.state(), "asleep");
+}
+
 /// Folders on a small file system of their own, for as long as this lives; `None` where none can be made.
 struct Small(PathBuf);
 
