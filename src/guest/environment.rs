@@ -101,10 +101,15 @@ impl Environment {
         let path: Vec<String> = self.user_path().split(':').map(escape).collect();
         let mut lines = vec![
             "# Written by machine; changes are overwritten.".to_string(),
-            format!("set -gx PATH {}", path.join(" ")),
+            // Every fish reads this, scripts too: what somebody set on the way to one is not ours to set back.
+            "if status is-login".into(),
+            format!("    set -gx PATH {}", path.join(" ")),
         ];
-        lines.extend(self.variables.iter().map(|(name, value)| format!("set -gx {name} {}", escape(value))));
-        lines.join("\n") + "\n"
+        lines.extend(
+            self.variables.iter().map(|(name, value)| format!("    set -gx {name} {}", escape(value))),
+        );
+        lines.push("end\n".into());
+        lines.join("\n")
     }
 
     /// One line: of several `SetEnv` lines sshd takes only the first (servconf.c).

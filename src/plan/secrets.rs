@@ -61,8 +61,14 @@ pub fn fill_secrets(site: &Site, record: &MachineRecord, values: &SecretValues) 
 }
 
 fn advise(failure: Failure, name: &str) -> Failure {
-    // What a shell says of a program that is not there.
-    if format!("{:#}", failure.error).contains("command not found") {
+    // What sudo and shells say of a program that is not there.
+    let words = format!("{:#}", failure.error);
+    if words.contains("sudo: command not found") || words.contains("sudo: No such file") {
+        return failure.hint(format!(
+            "its `sudo` is gone, and with it the way to be root there: `machine rebuild {name}` makes a fresh machine"
+        ));
+    }
+    if words.contains("command not found") {
         return failure
             .hint(format!("`{name}` is from before secrets: bring it up to date by `machine up {name}`"));
     }

@@ -52,8 +52,9 @@ defer_the_rest() {
   local path unit group target rest="$units/machine-rest.target.wants"
   local needed='^(systemd-(journald|machine-id-commit)|dbus\.|ssh\.|tmp\.mount|run-lock\.)'
   # A machine has no TPM, no hibernation, no firmware to store a crash, no password to ask for, and no image below it
-  # that somebody could change: these would only look and find nothing. Its floor is there before its network is.
-  local idle='^(systemd-(ask-password|creds|firstboot|hibernate|hwdb|journal-catalog|network-generator|pcr|pstore|sysext|sysusers|tpm2|update-done)|ldconfig\.|machine-floor\.)'
+  # that somebody could change: these would only look and find nothing. Its floor is there before its network is, and comes
+  # once more with the rest: `nftables.service`, where somebody enabled it, takes all rules away.
+  local idle='^(systemd-(ask-password|creds|firstboot|hibernate|hwdb|journal-catalog|network-generator|pcr|pstore|sysext|sysusers|tpm2|update-done)|ldconfig\.)'
   # What lies in a /tmp on the disk must go before somebody puts something there.
   findmnt -n -t tmpfs /tmp >/dev/null || needed="$needed|^systemd-tmpfiles-setup\."
   rm -rf "$rest"
