@@ -11,8 +11,23 @@ use crate::record::{MachineRecord, ProjectLock};
 use crate::ui;
 use crate::workspace::{Workspace, site};
 
-/// Commands of Lima that change what we have recorded.
-const REFUSED: [&str; 6] = ["start", "delete", "edit", "clone", "rename", "create"];
+/// Commands of Lima that change what we have recorded, by all their names.
+const REFUSED: [&str; 11] = [
+    "start",
+    "restart",
+    "delete",
+    "remove",
+    "rm",
+    "factory-reset",
+    "edit",
+    "clone",
+    "rename",
+    "create",
+    "snapshot",
+];
+
+/// Lima's options before a command that take a value of their own.
+const VALUED: [&str; 2] = ["--log-level", "--log-format"];
 
 /// Commands that talk with whoever sits at the terminal; what the others print is cleaned.
 const INTERACTIVE: [&str; 6] = ["shell", "edit", "start", "create", "clone", "rename"];
@@ -20,7 +35,8 @@ const INTERACTIVE: [&str; 6] = ["shell", "edit", "start", "create", "clone", "re
 /// Options of `lima`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Also run commands that change a machine behind `machine`'s back (start, delete, edit, clone, rename, create)
+    /// Also run commands that change a machine behind `machine`'s back (start, restart, delete, factory-reset, edit, clone,
+    /// rename, create, snapshot)
     #[arg(long)]
     raw: bool,
     /// Print the command that would run, and run nothing
@@ -39,7 +55,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let driver = site.driver();
     driver.check_version(site.accept_unknown_lima)?;
     let words: Vec<String> = args.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let verb = words.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
+    let verb = verb_of(&words);
     let ours = MachineRecord::load_all(&context.layout);
     let named: Vec<&MachineRecord> = ours.iter().filter(|record| words.contains(&record.name)).collect();
     if REFUSED.contains(&verb) && !args.raw && (!named.is_empty() || verb == "create") {
@@ -64,4 +80,29 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         return Ok(context.runner.interactive(&cmd)?.code());
     }
     Ok(context.runner.relay(&cmd, ui::terminal_sinks())?.code())
+}
+
+fn verb_of(words: &[String]) -> &str {
+    let mut rest = words.iter().map(String::as_str);
+    while let Some(word) = rest.next() {
+        if VALUED.contains(&word) {
+            rest.next();
+        } else if !word.starts_with('-') {
+            return word;
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verb_of;
+
+    #[test]
+    fn a_value_of_an_option_is_no_command() {
+        let verb = |line: &str| verb_of(&line.split(' ').map(String::from).collect::<Vec<_>>()).to_string();
+        assert_eq!(verb("--log-level debug delete blog"), "delete");
+        assert_eq!(verb("--debug --log-format=json rm -f blog"), "rm");
+        assert_eq!((verb("list --json"), verb("--version")), ("list".into(), String::new()));
+    }
 }

@@ -191,7 +191,8 @@ impl<'a> Seen<'a> {
             return Some(format!("the last start ended with: {problem}"));
         }
         let broken = instance.filter(|instance| instance.status == Status::Broken);
-        if let Some(error) = broken.and_then(|instance| instance.errors.first()) {
+        if let Some(instance) = broken {
+            let error = instance.errors.first().map_or("Lima calls it broken", String::as_str);
             return Some(format!("{error}; `machine up {name}` repairs it"));
         }
         if let Err(failure) = MachineRecord::load(&self.context.layout, name) {

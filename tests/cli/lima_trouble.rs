@@ -236,7 +236,7 @@ fn a_broken_instance_is_repaired_once() {
     PROJECT  STATE   CPUS  MEMORY  DISK    ALLOCATED  SESSIONS  IDLE  LAST USED  PORTS
     hello    broken  2     4 GiB   40 GiB  0 MiB      0         -     just now
     --- stderr
-    hello: host agent and driver do not fit together; `machine up hello` repairs it
+    hello: Lima calls it broken; `machine up hello` repairs it
     ");
     world.effects();
     assert_snapshot!(world.run(&["up", "hello"]), @"
@@ -336,7 +336,12 @@ fn raw_is_needed_to_go_behind_our_back() {
     error: `limactl start` would change a machine behind the back of `machine`
     hint: `machine up`, `machine destroy` and the configuration do it; or say `machine lima --raw -- …`
     ");
-    assert_eq!(world.run(&["lima", "--", "--debug", "delete", "-f", "hello"]).code, 2);
+    for words in
+        ["--debug delete -f hello", "rm -f hello", "--log-level debug remove hello", "factory-reset hello"]
+    {
+        let args: Vec<&str> = ["lima", "--"].into_iter().chain(words.split(' ')).collect();
+        assert_eq!(world.run(&args).code, 2, "{words}");
+    }
     assert_eq!(world.effects(), "");
     assert_snapshot!(world.run(&["lima", "--", "shell-x", "hello"]), @"
     exit code 0
