@@ -51,15 +51,34 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
 fn write(args: &Args, context: &Context, name: &ProjectName, file: &Path, text: &str) -> Result<()> {
     let path = context.cwd.join(file);
     let shown = file.display();
+    if !file.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+        let sentence = format!("-o: Lima takes `{shown}` for the name of a template, not for a file");
+        return Err(Failure::usage(sentence).hint(format!("end its name in `.yaml`: `-o {name}.yaml`")));
+    }
+    let word = quoted(file);
     if args.force {
         disk::write_atomic(&path, text.as_bytes(), 0o644)?;
     } else if !disk::create_atomic(&path, text.as_bytes(), 0o644)? {
-        return Err(Failure::operation(format!("`{shown}` is there already")).hint(format!(
-            "choose another name, or replace it: `machine export {name} -o {shown} --force`"
-        )));
+        return Err(Failure::operation(format!("`{shown}` is there already"))
+            .hint(format!("choose another name, or replace it: `machine export {name} -o {word} --force`")));
     }
-    context.ui.say(&format!("wrote `{shown}`   ·   limactl start --timeout=1h {shown}"));
+    // An instance is called as its file is, where that can be a name.
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let called = if is_instance_name(&stem) { String::new() } else { format!("--name={name} ") };
+    context.ui.say(&format!("wrote `{shown}`   ·   limactl start --timeout=1h {called}{word}"));
     Ok(())
+}
+
+/// As a word of a shell line.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), Into::into)
+}
+
+/// Letters and digits, with single `.`, `_` or `-` between them (Lima's pkg/identifiers).
+fn is_instance_name(text: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    text.split(['.', '_', '-']).all(is_word)
 }
 
 /// What a profile or a variable says of this computer is the user's own, but should not leave it unnoticed.

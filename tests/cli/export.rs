@@ -89,6 +89,14 @@ fn a_file_is_written_whole_and_only_replaced_when_told() {
     caused by: No such file or directory (os error 2) at path "~/no/.tmp-X"
     "#);
     assert_eq!(world.run(&["export", "hello", "--force"]).code, 2);
+    assert_snapshot!(world.run(&["export", "hello", "-q", "-o", "x"]), @"
+    exit code 2
+    --- stderr
+    error: -o: Lima takes `x` for the name of a template, not for a file
+    hint: end its name in `.yaml`: `-o hello.yaml`
+    ");
+    let told = world.must(&["export", "hello", "-o", "My Blog.yaml"]).stderr;
+    assert!(told.contains("limactl start --timeout=1h --name=hello 'My Blog.yaml'"), "{told}");
     assert!(
         fs::read_dir(world.home(""))
             .expect("home")
