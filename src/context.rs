@@ -165,7 +165,8 @@ impl Context {
         let interrupt = Interrupt::install().because(|| "failed to watch for signals")?;
         let log = (options.loudness == Loudness::Verbose).then_some(log_command as fn(&str));
         let layout = Layout::new(&home, path_variable);
-        let runner = Runner::new(child_environment(&home, remembered_folder(&layout)), interrupt, log);
+        let environment = child_environment(&home, remembered_folder(&layout));
+        let runner = Runner::new(environment, interrupt.clone(), log);
         let cwd = std::env::current_dir().because(|| "failed to find the current folder: was it removed?")?;
         let names = ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"];
         let moved = names.iter().filter_map(|name| Some(((*name).to_string(), path_variable(name)?)));
@@ -174,7 +175,7 @@ impl Context {
         Ok(Self {
             cwd,
             host: host()?,
-            ui: Ui::new(options.loudness, options.yes),
+            ui: Ui::new(options.loudness, options.yes, interrupt.flag()),
             dumb_terminal: text_variable("TERM").is_none_or(|term| term == "dumb"),
             binary: stable_binary(&runner)?,
             runner,

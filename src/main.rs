@@ -31,9 +31,9 @@ use clap::FromArgMatches;
 
 use cli::{Cli, Command};
 use context::{Context, Options};
-use failure::Result;
+use failure::{Context as _, Failure, Result};
 use lima::launcher;
-use ui::{Loudness, print_failure};
+use ui::{Loudness, lost_answer, print_failure};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -54,7 +54,9 @@ fn main() -> ExitCode {
         }
     };
     let options = options(&cli);
-    conclude(run(&cli.command, options))
+    let outcome = run(&cli.command, options);
+    let written = lost_answer().map_or(Ok(()), Err).because(|| "failed to write the answer");
+    conclude(outcome.and_then(|code| written.map(|()| code)))
 }
 
 fn conclude(outcome: Result<u8>) -> ExitCode {
@@ -110,6 +112,16 @@ fn run(command: &Command, options: Options) -> Result<u8> {
         return commands::man::run(args);
     }
     let context = &Context::gather(options)?;
+    let outcome = dispatch(command, context);
+    // Whatever it ended with: a question that a signal took away is not one that nobody could answer.
+    if outcome.is_err() && context.runner.interrupt().is_asked() {
+        Err(Failure::interrupted())
+    } else {
+        outcome
+    }
+}
+
+fn dispatch(command: &Command, context: &Context) -> Result<u8> {
     match command {
         Command::Up(args) => commands::up::run(args, context),
         Command::Ssh(args) => commands::ssh::run(args, context),

@@ -26,6 +26,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// The flag itself, for those who know nothing of processes.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.asked)
+    }
+
     /// Whether a signal arrived.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)

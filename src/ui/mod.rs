@@ -8,9 +8,13 @@ mod span;
 mod table;
 mod terminal;
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::failure::{Failure, Kind};
 use crate::model::redact_text;
@@ -39,7 +43,12 @@ pub struct Ui {
     loudness: Loudness,
     /// `-y`: take the default answer of every question that loses nothing.
     pub yes: bool,
+    /// Set by a signal that asks us to stop.
+    interrupted: Arc<AtomicBool>,
 }
+
+/// How often a question looks whether a signal came instead of an answer.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -49,8 +58,8 @@ const GREEN: Style = AnsiColor::Green.on_default();
 
 impl Ui {
     /// A terminal that talks as loudly as asked.
-    pub fn new(loudness: Loudness, yes: bool) -> Self {
-        Self { loudness, yes }
+    pub fn new(loudness: Loudness, yes: bool, interrupted: Arc<AtomicBool>) -> Self {
+        Self { loudness, yes, interrupted }
     }
 
     /// Says on stderr what only `-v` asks for.
@@ -80,7 +89,7 @@ impl Ui {
         }
     }
 
-    /// Asks a yes-or-no question; `None` when nobody can answer.
+    /// Asks a yes-or-no question; `None` when nobody can answer, or a signal came instead of an answer.
     pub fn confirm(&self, question: &str, default: bool) -> Option<bool> {
         if self.yes && default {
             return Some(true);
@@ -90,13 +99,33 @@ impl Ui {
         }
         let choices = if default { "[Y/n]" } else { "[y/N]" };
         let _ = write!(anstream::stderr(), "{} {choices} ", sanitize(question));
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).ok()?;
+        let line = self.read_line()?;
         match line.trim().to_ascii_lowercase().as_str() {
             "" => Some(default),
             "y" | "yes" => Some(true),
             _ => Some(false),
         }
+    }
+
+    /// A line from the terminal, which gives whole ones.
+    fn read_line(&self) -> Option<String> {
+        let mut stdin = std::io::stdin().lock();
+        loop {
+            let mut waits = [PollFd::new(&stdin, PollFlags::IN)];
+            let ready = poll(&mut waits, Some(&TICK));
+            if self.interrupted.load(Ordering::Relaxed) {
+                let _ = writeln!(anstream::stderr());
+                return None;
+            }
+            match ready {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(_) => return None,
+            }
+        }
+        let mut line = String::new();
+        stdin.read_line(&mut line).ok()?;
+        (!self.interrupted.load(Ordering::Relaxed)).then_some(line)
     }
 
     /// Whether a person can be asked: both ends of the conversation are terminals.
@@ -116,9 +145,26 @@ pub fn log_command(line: &str) {
     let _ = writeln!(anstream::stderr(), "{DIM}+ {}{DIM:#}", sanitize(line));
 }
 
+/// What kept an answer from getting where it was to go, if anything did.
+static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Notes a failed write of an answer, but for a reader who has seen enough.
+fn note(attempt: std::io::Result<()>) {
+    if let Err(cause) = attempt.and_then(|()| std::io::stdout().flush())
+        && cause.kind() != ErrorKind::BrokenPipe
+    {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+    }
+}
+
+/// Why a part of what was answered was lost; what is on a full disk is no answer.
+pub fn lost_answer() -> Option<std::io::Error> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// Writes an answer to stdout.
 pub fn answer(text: &str) {
-    let _ = writeln!(anstream::stdout(), "{}", sanitize(text));
+    note(writeln!(anstream::stdout(), "{}", sanitize(text)));
 }
 
 /// Writes a file's text to stdout: byte for byte into a pipe, but cleaned where a terminal would obey it.
@@ -132,12 +178,12 @@ pub fn answer_text(text: &str) {
 
 /// Writes bytes that we made ourselves (a man page, a completion script) to stdout as they are.
 pub fn answer_raw(bytes: &[u8]) {
-    let _ = std::io::stdout().write_all(bytes);
+    note(std::io::stdout().write_all(bytes));
 }
 
 /// Writes a JSON document to stdout.
 pub fn answer_json(value: &serde_json::Value) {
-    let _ = writeln!(std::io::stdout(), "{}", escape_json(&redact_text(&format!("{value:#}"))));
+    note(writeln!(std::io::stdout(), "{}", escape_json(&redact_text(&format!("{value:#}")))));
 }
 
 /// Warns, also when quiet.
