@@ -161,6 +161,8 @@ mod tests {
         let environment = example();
         assert!(environment.render_posix().contains("export A='it'\\''s \"x\" \\ $HOME # y'\n"));
         assert!(environment.render_fish().contains("set -gx A 'it\\'s \"x\" \\\\ $HOME # y'\n"));
+        // A fish below another one keeps what it was given.
+        assert!(environment.render_fish().contains("\nif status is-login\n    set -gx PATH '"));
         assert!(environment.render_sshd().contains("\"A=it's \\\"x\\\" \\\\ $HOME # y\"\n"));
         assert_eq!(environment.render_sshd().lines().filter(|line| line.starts_with("SetEnv")).count(), 1);
     }

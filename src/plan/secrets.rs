@@ -111,3 +111,18 @@ pub fn check_secrets(site: &Site, record: &MachineRecord, digest: &str) -> bool 
     // Without the note it is only asked again the next time.
     has && note(site, record, digest).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sudo_that_is_gone_is_no_sign_of_an_old_machine() {
+        let hint = |words: &str| advise(Failure::operation(words.to_string()), "blog").hints.join("\n");
+        assert!(hint("bash: line 1: sudo: command not found").contains("`machine rebuild blog`"));
+        assert!(
+            hint("sudo: /usr/local/lib/machine/secrets: command not found").contains("`machine up blog`")
+        );
+        assert_eq!(hint("broken pipe"), "");
+    }
+}

@@ -82,6 +82,8 @@ second_machine() {
   # The disk grew to what the project wants, on a filesystem that fills it.
   [ "$("$machine" run two -- df --output=size -BM / | tail -n 1 | tr -dc 0-9)" -gt 7000 ]
   same "$("$machine" run two -- systemctl is-system-running --wait)" running
+  # Loaded before the network, and once more after whoever takes all rules away.
+  same "$("$machine" run two -- systemctl is-active machine-floor.service)" active
   expect 0 "$machine" destroy two --yes
 }
 
