@@ -35,40 +35,12 @@ pub struct Inventory {
 /// Names shown for each repository.
 const EXAMPLES: usize = 6;
 
-/// The script that asks, run as the login user. It looks at every work tree in the home folder, clean ones included.
+/// The script that asks, run as the login user. It looks at every repository it finds, clean ones included.
 pub fn inventory_script(mark: &str) -> String {
     format!("mark={mark}\n{SCRIPT}")
 }
 
-/// `git status` may run a program that the repository names (`core.fsmonitor`): in the guest, which is where it may.
-const SCRIPT: &str = r#"
-set -u
-echo "$mark"
-cd "$HOME" || exit 1
-# Caches of tools hold clones of other people's work; what a person clones has a name without a dot.
-find . -mindepth 1 -maxdepth 6 \( -name node_modules -o -path './.*' \) -prune -o -name .git -print -prune 2>/dev/null |
-  while IFS= read -r git; do
-    dir=${git%/.git}
-    dir=${dir#./}
-    (
-      cd "$dir" && git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "unreadable $dir"; exit; }
-      status=$(git status --porcelain=v1 --untracked-files=all --ignore-submodules=none 2>/dev/null) || { echo "unreadable $dir"; exit; }
-      echo "repository $dir"
-      echo "modified $(printf '%s\n' "$status" | grep -c '^[^?! ]\|^ [^ ]')"
-      echo "untracked $(printf '%s\n' "$status" | grep -c '^??')"
-      echo "stashed $(git stash list | wc -l)"
-      if git rev-parse --verify --quiet HEAD >/dev/null; then
-        echo "unpushed $(git rev-list --count HEAD --branches --tags --not --remotes)"
-        git log --format='example commit %h %s' -n 3 HEAD --branches --not --remotes
-      fi
-      for name in MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD rebase-merge rebase-apply BISECT_LOG; do
-        [ ! -e "$(git rev-parse --git-path "$name")" ] || echo in-progress
-      done
-      printf '%s\n' "$status" | head -n 3 | sed -n 's/^...\(.*\)/example \1/p'
-    )
-  done
-echo "$mark"
-"#;
+const SCRIPT: &str = include_str!("../../templates/guest/inventory.sh");
 
 impl Inventory {
     /// Reads an answer; `None` when it is incomplete or a repository could not be read, since unknown is not safe.
@@ -150,7 +122,7 @@ impl fmt::Display for Inventory {
             if repository.in_progress {
                 words.push("a merge or rebase under way".into());
             }
-            writeln!(f, "  ~/{}: {}", repository.folder, words.join(", "))?;
+            writeln!(f, "  {}: {}", shown(&repository.folder), words.join(", "))?;
             for example in &repository.examples {
                 writeln!(f, "      {example}")?;
             }
@@ -158,6 +130,19 @@ impl fmt::Display for Inventory {
         Ok(())
     }
 }
+
+/// A folder for a person; the guest gives those below the home folder without it, and that itself as `.`.
+fn shown(folder: &str) -> String {
+    match folder {
+        "." => "~".into(),
+        _ if folder.starts_with('/') => folder.into(),
+        _ => format!("~/{folder}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "inventory_tests.rs"]
+mod script_tests;
 
 #[cfg(test)]
 mod tests {
