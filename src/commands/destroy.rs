@@ -22,7 +22,7 @@ pub struct Args {
     /// Delete it with the work that was found in it, and do not ask
     #[arg(long)]
     discard: bool,
-    /// Delete it although it cannot be asked what is in it, and do not ask
+    /// Delete it although it or a repository in it cannot be read, and do not ask
     #[arg(long)]
     discard_unseen: bool,
     /// Print the commands that would run, and run nothing

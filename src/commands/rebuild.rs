@@ -28,7 +28,7 @@ pub struct Args {
     /// Rebuild it although work that was found in it is lost, and do not ask
     #[arg(long)]
     discard: bool,
-    /// Rebuild it although it cannot be asked what is in it, and do not ask
+    /// Rebuild it although it or a repository in it cannot be read, and do not ask
     #[arg(long)]
     discard_unseen: bool,
     /// Print the commands that would run, and run nothing

@@ -28,6 +28,8 @@ pub struct AtRisk {
 pub struct Inventory {
     /// Only repositories with something to lose.
     pub repositories: Vec<AtRisk>,
+    /// The folders of repositories that git cannot read, for a person: nobody knows what is in them.
+    pub unreadable: Vec<String>,
     /// How many were looked at.
     pub looked_at: u64,
 }
@@ -43,30 +45,29 @@ pub fn inventory_script(mark: &str) -> String {
 const SCRIPT: &str = include_str!("../../templates/guest/inventory.sh");
 
 impl Inventory {
-    /// Reads an answer; `None` when it is incomplete or a repository could not be read, since unknown is not safe.
+    /// Reads an answer; `None` when it is incomplete, since unknown is not safe.
     pub fn parse(answer: &str, mark: &str) -> Option<Self> {
         let frame = format!("{mark}\n");
         let mut parts = answer.split(&frame);
         let (_, framed, _) = (parts.next()?, parts.next()?, parts.next()?);
-        let mut all: Vec<AtRisk> = Vec::new();
+        let (mut all, mut unreadable): (Vec<AtRisk>, Vec<String>) = (Vec::new(), Vec::new());
         for line in framed.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-            if word == "unreadable" {
-                return None;
-            }
-            if word == "repository" {
-                all.push(AtRisk::new(rest));
-            } else if let Some(current) = all.last_mut() {
-                current.note(word, rest)?;
+            match (word, all.last_mut()) {
+                ("unreadable", _) => unreadable.push(shown(rest)),
+                ("repository", _) => all.push(AtRisk::new(rest)),
+                (_, Some(current)) => current.note(word, rest)?,
+                _ => {}
             }
         }
         let looked_at = all.len() as u64;
-        Some(Self { repositories: all.into_iter().filter(AtRisk::has_something).collect(), looked_at })
+        let repositories = all.into_iter().filter(AtRisk::has_something).collect();
+        Some(Self { repositories, unreadable, looked_at })
     }
 
-    /// Whether nothing would be lost.
+    /// Whether nothing would be lost, as far as is known, and all is known.
     pub fn is_clean(&self) -> bool {
-        self.repositories.is_empty()
+        self.repositories.is_empty() && self.unreadable.is_empty()
     }
 }
 
@@ -105,6 +106,7 @@ impl AtRisk {
     }
 }
 
+/// The work that was found; what is unreadable is not among it.
 impl fmt::Display for Inventory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for repository in &self.repositories {
@@ -163,7 +165,8 @@ mod tests {
     #[test]
     fn unknown_is_not_the_same_as_gone() {
         assert_eq!(Inventory::parse("M\nrepository code/blog\nmodified x\nM\n", "M"), None);
-        assert_eq!(Inventory::parse("M\nunreadable code/blog\nM\n", "M"), None);
+        let unreadable = Inventory::parse("M\nunreadable code/blog\nM\n", "M").expect("whole");
+        assert!(!unreadable.is_clean() && unreadable.unreadable == ["~/code/blog"]);
         assert_eq!(Inventory::parse("M\nrepository code/blog\nmodified 1\n", "M"), None);
         assert!(Inventory::parse("M\nM\n", "M").expect("empty").is_clean());
     }

@@ -155,19 +155,12 @@ fn a_remote_in_the_guest_is_none() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let unreadable = |setup: &str| {
-        let answer = answer(setup);
-        answer
-            .lines()
-            .filter_map(|line| line.strip_prefix("unreadable "))
-            .map(String::from)
-            .collect::<Vec<_>>()
-    };
+    let unreadable = |setup: &str| Inventory::parse(&answer(setup), "M").expect("whole").unreadable;
     let lost = "from_away blog; git -C blog worktree add ../tree; rm -rf blog";
-    assert_eq!(unreadable(lost), ["tree"]);
+    assert_eq!(unreadable(lost), ["~/tree"]);
     let inside = "git init; from_away blog; git init blog/sub; commit blog/sub x; rm blog/sub/.git/HEAD";
-    assert_eq!(unreadable(inside), ["blog/sub"], "it is not taken for the one around it");
+    assert_eq!(unreadable(inside), ["~/blog/sub"], "it is not taken for the one around it");
     let torn = "from_away blog; commit blog x; find blog/.git/objects -type f -delete";
-    assert_eq!(unreadable(torn), ["blog"]);
+    assert_eq!(unreadable(torn), ["~/blog"]);
     assert_eq!(unreadable("from_away blog"), NOTHING);
 }

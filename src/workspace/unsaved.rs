@@ -9,9 +9,10 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
 use crate::guest::{Inventory, inventory_script};
-use crate::lima::Image;
+use crate::lima::{Image, Instance, Status};
 use crate::plan::{Site, random_hex, write_ssh_hosts};
 use crate::record::{MachineRecord, ProjectLock, Waiting, open_sessions};
+use crate::ssh::Attempt;
 use crate::ui;
 
 /// What the caller's options have answered already.
@@ -21,7 +22,7 @@ pub struct Answers<'a> {
     pub command: &'a str,
     /// `--discard`: work that was found may go.
     pub discard: bool,
-    /// `--discard-unseen`: a machine that cannot be asked may go.
+    /// `--discard-unseen`: a machine that cannot be asked may go, and so may a repository that cannot be read.
     pub discard_unseen: bool,
 }
 
@@ -36,13 +37,43 @@ enum Seen {
     Gone,
 }
 
-/// Asks the machine what would be lost, starting it if it is stopped.
-fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unseen: bool) -> Result<Seen> {
-    if site.driver().find(&record.name)?.is_none() {
-        return Ok(Seen::Gone);
+impl Seen {
+    fn is_clean(&self) -> bool {
+        match self {
+            Self::Inventory(inventory) => inventory.is_clean(),
+            Self::Unknown(_) => false,
+            Self::Gone => true,
+        }
     }
-    if may_be_unseen && !site.road(record).is_open() {
-        return Ok(Seen::Unknown("not asked, as `--discard-unseen` allows".into()));
+
+    /// The options that answer for it, where something would be lost or is not known.
+    fn options(&self) -> Vec<&'static str> {
+        let (work, unseen) = match self {
+            Self::Inventory(inventory) => {
+                (!inventory.repositories.is_empty(), !inventory.unreadable.is_empty())
+            }
+            Self::Unknown(_) => (false, true),
+            Self::Gone => (false, false),
+        };
+        let options = [(work, "--discard"), (unseen, "--discard-unseen")];
+        options.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, option)| option).collect()
+    }
+}
+
+impl Answers<'_> {
+    /// Whether the options alone answer for what was seen.
+    fn cover(&self, seen: &Seen) -> bool {
+        let is_given =
+            |option: &&str| if *option == "--discard" { self.discard } else { self.discard_unseen };
+        seen.options().iter().all(is_given)
+    }
+}
+
+/// Asks the machine what would be lost, starting it if it is stopped and may not go unseen.
+fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unseen: bool) -> Result<Seen> {
+    let Some(instance) = site.driver().find(&record.name)? else { return Ok(Seen::Gone) };
+    if may_be_unseen && let Some(why) = why_unasked(site, record, &instance)? {
+        return Ok(Seen::Unknown(why));
     }
     let phase = context.ui.phase("look");
     phase.now("asking the machine what would be lost");
@@ -58,13 +89,26 @@ fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unsee
     }
 }
 
+/// Why a machine that may go unseen cannot be asked. It is not started for that, and may be broken: one knock has to do.
+fn why_unasked(site: &Site, record: &MachineRecord, instance: &Instance) -> Result<Option<String>> {
+    if instance.status != Status::Running {
+        return Ok(Some("it does not run, and is not started as `--discard-unseen` allows".into()));
+    }
+    let road = site.road(record);
+    match road.prepare().and_then(|()| road.open(site.runner)) {
+        Ok(Attempt::Connected) => Ok(None),
+        Ok(Attempt::NotYet(words)) => Ok(Some(format!("it does not answer: {words}"))),
+        Err(failure) if failure.kind == Kind::Interrupted => Err(failure),
+        Err(failure) => Ok(Some(format!("{:#}", failure.error))),
+    }
+}
+
 /// Refuses to go on when what would be lost is not what was agreed to.
 ///
 /// # Errors
 /// Exit code 3. Nothing has been deleted.
 fn check_again(answers: &Answers, name: &str, seen: &Seen, again: &Seen) -> Result<()> {
-    let unknown = matches!(again, Seen::Unknown(_));
-    if again == seen || answers.discard_unseen || (answers.discard && !unknown) {
+    if again == seen || answers.cover(again) {
         return Ok(());
     }
     show(name, again);
@@ -87,18 +131,41 @@ fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Prints what would be lost.
+/// Prints what would be lost, and what is not known.
 fn show(name: &str, seen: &Seen) {
     match seen {
-        Seen::Inventory(inventory) if !inventory.is_clean() => {
-            ui::warn(&format!(
-                "work in `{name}` that exists nowhere else:\n{}",
-                inventory.to_string().trim_end()
-            ));
+        Seen::Inventory(inventory) => {
+            if !inventory.repositories.is_empty() {
+                let work = inventory.to_string();
+                ui::warn(&format!("work in `{name}` that exists nowhere else:\n{}", work.trim_end()));
+            }
+            if !inventory.unreadable.is_empty() {
+                let folders = inventory.unreadable.join("\n  ");
+                ui::warn(&format!(
+                    "git cannot read these in `{name}`, so what is in them is not known:\n  {folders}"
+                ));
+            }
         }
         Seen::Unknown(why) => ui::warn(&format!("it is not known what is in `{name}`: {why}")),
-        _ => {}
+        Seen::Gone => {}
     }
+}
+
+/// What is asked of a person who has read what was seen.
+fn question(context: &Context, name: &str, seen: &Seen) -> String {
+    let sessions = open_sessions(&context.layout, name).len();
+    let open = if sessions == 0 { String::new() } else { format!(" ({sessions} open sessions end)") };
+    let with = match seen.options()[..] {
+        [] => {
+            return format!(
+                "Delete the machine `{name}` and its disk{open}? No unsaved work was found in its repositories."
+            );
+        }
+        ["--discard"] => "that work",
+        ["--discard-unseen"] => "what cannot be read",
+        _ => "that work and what cannot be read",
+    };
+    format!("Delete the machine `{name}` with {with}{open}?")
 }
 
 /// Asks, unless the options have answered.
@@ -108,32 +175,20 @@ fn agree(context: &Context, answers: &Answers, name: &str, seen: &Seen) -> Resul
         Failure::new(Kind::WouldLoseWork, sentence)
             .hint(format!("to delete it all the same: `{} {option}`", answers.command))
     };
-    let clean = match seen {
-        Seen::Unknown(_) if answers.discard_unseen => return Ok(()),
-        Seen::Unknown(_) => {
-            return Err(refuse("will not delete a machine that cannot be asked", "--discard-unseen"));
-        }
-        Seen::Inventory(inventory) => inventory.is_clean(),
-        Seen::Gone => true,
-    };
-    if answers.discard || (clean && context.ui.yes) {
+    let clean = seen.is_clean();
+    let is_answered = if clean { answers.discard || context.ui.yes } else { answers.cover(seen) };
+    if is_answered {
         return Ok(());
     }
-    let sessions = open_sessions(&context.layout, name).len();
-    let open = if sessions == 0 { String::new() } else { format!(" ({sessions} open sessions end)") };
-    let question = if clean {
-        format!(
-            "Delete the machine `{name}` and its disk{open}? No unsaved work was found in its repositories."
-        )
-    } else {
-        format!("Delete the machine `{name}` with that work{open}?")
-    };
-    match context.ui.confirm(&question, false) {
+    if matches!(seen, Seen::Unknown(_)) {
+        return Err(refuse("will not delete a machine that cannot be asked", "--discard-unseen"));
+    }
+    match context.ui.confirm(&question(context, name, seen), false) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::operation(format!("nothing was deleted of `{name}`"))),
         None => {
-            let option = if clean { "--yes" } else { "--discard" };
-            Err(refuse("nobody can be asked here, so nothing was deleted", option))
+            let options = if clean { "--yes".to_string() } else { seen.options().join(" ") };
+            Err(refuse("nobody can be asked here, so nothing was deleted", &options))
         }
     }
 }

@@ -235,3 +235,40 @@ fn a_damaged_record_does_not_keep_a_machine_for_ever() {
     assert_eq!(outcome.code, 0, "neither `up` nor `destroy` can do anything about it\n{outcome}");
     assert!(!exists(&world));
 }
+
+#[test]
+fn a_repository_that_cannot_be_read_is_named() {
+    let world = ready();
+    let script = "mkdir ~/torn && git init -q ~/torn && rm ~/torn/.git/HEAD";
+    world.must(&["run", "blog", "--", "bash", "-c", script]);
+    assert_snapshot!(world.run(&["destroy", "blog", "--discard"]), @"
+    exit code 3
+    --- stderr
+    ✓ look      1 repository looked at T s
+    warning: git cannot read these in `blog`, so what is in them is not known:
+      ~/torn
+    error: nobody can be asked here, so nothing was deleted
+    hint: to delete it all the same: `machine destroy blog --discard-unseen`
+    ");
+    dirty(&world);
+    let outcome = world.run(&["destroy", "blog", "--discard-unseen"]);
+    assert_eq!(outcome.code, 3, "what is not read does not answer for what was\n{outcome}");
+    assert!(outcome.stderr.contains("`machine destroy blog --discard --discard-unseen`"), "{outcome}");
+    assert_eq!(world.run(&["destroy", "blog", "--discard", "--discard-unseen"]).code, 0);
+    assert!(!exists(&world));
+}
+
+#[test]
+fn unseen_asks_a_machine_that_runs_without_a_connection() {
+    let world = ready();
+    dirty(&world);
+    let uuid = std::fs::read_dir(world.home(".local/share/machine/s")).expect("its sockets").next();
+    let config = uuid.expect("one machine").expect("a folder").path().join("config");
+    let ssh =
+        world.command(world.path("bin/ssh")).arg("-F").arg(config).args(["-O", "exit", "guest"]).status();
+    assert!(ssh.expect("ssh").success());
+    let outcome = world.run(&["destroy", "blog", "--discard-unseen"]);
+    assert_eq!(outcome.code, 3, "{outcome}");
+    assert!(outcome.stderr.contains("~/code/blog: 1 untracked"), "{outcome}");
+    assert!(exists(&world));
+}
