@@ -31,11 +31,22 @@ impl Site<'_> {
                 failure.because(format!("`{}` does not answer, so it cannot fall asleep", record.name))
             );
         }
+        // Whatever it comes to, the next session looks whether its secrets are still there.
+        let had_secrets = Filled::doubt(self.layout, &record.name)?;
+        self.fall_asleep(record, instance, &road, had_secrets).inspect_err(|_| self.bring_back(record, &road))
+    }
+
+    fn fall_asleep(
+        &self,
+        record: &MachineRecord,
+        instance: &Instance,
+        road: &Road,
+        had_secrets: bool,
+    ) -> Result<u64> {
         let prepare = road.exec_root(BEFORE_SLEEP_LINE).input(BEFORE_SLEEP).time_limit(SYNC);
         let prepared = self.runner.read(&prepare);
         prepared.because(|| format!("the guest of `{}` could not prepare for sleep", record.name))?;
         road.close(self.runner);
-        let had_secrets = Filled::load(self.layout, &record.name).is_some();
         self.driver().suspend(instance, record, is_ready(record, instance)).map_err(|failure| {
             if !had_secrets {
                 return failure;
@@ -45,6 +56,19 @@ impl Site<'_> {
                 "its secrets were removed for that: the next `ssh` or `run` fills them, or `machine secrets {name}`"
             ))
         })
+    }
+
+    /// Leads the ports of a machine that goes on running into it again: Lima's connection, which held them, was ended for
+    /// the sleep. The next session tries again where that fails.
+    fn bring_back(&self, record: &MachineRecord, road: &Road) {
+        if (record.ports.is_empty() && record.opened.is_empty())
+            || !matches!(road.open(self.runner), Ok(Attempt::Connected))
+        {
+            return;
+        }
+        for failure in self.revive_ports(record) {
+            (self.say)(&format!("a port of `{}` is lost: {:#}", record.name, failure.error));
+        }
     }
 
     /// The commands that [`Self::sleep`] runs, a line each.

@@ -38,6 +38,13 @@ impl Filled {
         disk::write_atomic(&Self::path(layout, name), &text, 0o600)
     }
 
+    /// Keeps only that the guest may have them: no connection has that name, so that the next session asks. Whether it may.
+    pub fn doubt(layout: &Layout, name: &str) -> Result<bool> {
+        let Some(filled) = Self::load(layout, name) else { return Ok(false) };
+        Self { connection: String::new(), ..filled }.save(layout, name)?;
+        Ok(true)
+    }
+
     /// Forgets it: the guest has none, or will not have them when it runs again.
     pub fn forget(layout: &Layout, name: &str) -> Result<()> {
         disk::remove_file(&Self::path(layout, name))
@@ -55,10 +62,13 @@ mod tests {
         assert_eq!(Filled::load(&layout, "blog"), None);
         let filled = Filled { digest: "ab".into(), connection: "7-8".into() };
         filled.save(&layout, "blog").expect("saved");
-        assert_eq!(Filled::load(&layout, "blog"), Some(filled));
+        assert_eq!(Filled::load(&layout, "blog"), Some(filled.clone()));
+        assert!(Filled::doubt(&layout, "blog").expect("noted"));
+        assert_eq!(Filled::load(&layout, "blog"), Some(Filled { connection: String::new(), ..filled }));
         disk::write_atomic(&Filled::path(&layout, "blog"), b"{\"digest\":", 0o600).expect("cut");
         assert_eq!(Filled::load(&layout, "blog"), None);
         Filled::forget(&layout, "blog").expect("forgotten");
         Filled::forget(&layout, "blog").expect("twice");
+        assert!(!Filled::doubt(&layout, "blog").expect("none"));
     }
 }

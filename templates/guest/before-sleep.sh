@@ -38,6 +38,8 @@ end_other_connections() {
   done
 }
 
+# What takes long, and may not come to an end, comes first: nothing is lost by it.
+sync
 clear_secrets
 end_other_connections 2>/dev/null
 sync

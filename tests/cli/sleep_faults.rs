@@ -11,6 +11,7 @@ use insta::assert_snapshot;
 use crate::boxes::in_a_namespace;
 use crate::first_up::BARE;
 use crate::folders::give_away;
+use crate::ports::{Ports, listens};
 use crate::sleeper::{INSTANCE, Sleeper, overwrite};
 use crate::world::{World, skip};
 
@@ -214,6 +215,35 @@ fn a_sleep_that_fails_says_how_secrets_come_back() {
     caused by: QEMU could not write its memory
     hint: its secrets were removed for that: the next `ssh` or `run` fills them, or `machine secrets hello`
     ");
+}
+
+#[test]
+fn a_sleep_that_fails_in_the_guest_does_not_hide_that_secrets_are_gone() {
+    let sleeper = with_secret();
+    sleeper.0.knob("fail-sleep", "");
+    let outcome = sleeper.run(&["sleep", "hello"]);
+    assert!(outcome.stderr.contains("the guest of `hello` could not prepare for sleep"), "{outcome}");
+    sleeper.0.effects();
+    // The connection is the same as before.
+    let outcome = sleeper.must(&["run", "hello", "--", "true"]);
+    assert!(outcome.stderr.contains("1 secret is in /run/secrets"), "{outcome}");
+    assert!(!sleeper.0.effects().contains("open master"), "{outcome}");
+}
+
+#[test]
+fn a_sleep_that_fails_gives_ports_back() {
+    let ports = Ports::new();
+    let sleeper = Sleeper::of(World::alone(), &format!("[hello]\nports = [{}]\n", ports.web()));
+    for knob in ["fail-migrate", "fail-sleep"] {
+        assert!(listens(ports.web()));
+        sleeper.0.knob(knob, "");
+        let outcome = sleeper.run(&["sleep", "hello"]);
+        assert_eq!((outcome.code, sleeper.state().as_str()), (1, "ready"), "{outcome}");
+        sleeper.0.release(knob);
+    }
+    assert!(listens(ports.web()));
+    sleeper.must(&["sleep", "hello"]);
+    assert_eq!((listens(ports.web()), sleeper.state().as_str()), (false, "asleep"));
 }
 
 #[test]
