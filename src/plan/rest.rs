@@ -23,6 +23,13 @@ impl Site<'_> {
     /// When it may not sleep, or the guest or QEMU cannot: it goes on running then.
     pub fn sleep(&self, record: &MachineRecord, instance: &Instance) -> Result<u64> {
         self.driver().check_sleep(&record.name, record.isolation)?;
+        if record.clears_freed && record.kernel.is_none() {
+            return Err(Failure::operation(format!(
+                "`{}` has secrets, and its kernel cannot be told to clear memory that is freed: it is booted by its own firmware",
+                record.name
+            ))
+            .hint(format!("`machine down {}` gives the memory back as well; the next start is a cold one", record.name)));
+        }
         let road = self.road(record);
         road.prepare()?;
         if let Attempt::NotYet(words) = road.open(self.runner)? {

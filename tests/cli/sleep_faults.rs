@@ -48,6 +48,27 @@ fn a_qemu_that_dies_while_it_wakes_boots_cold() {
 }
 
 #[test]
+fn a_machine_with_secrets_whose_kernel_cannot_be_told_so_does_not_sleep() {
+    let sleeper = Sleeper::new();
+    let path = ".local/state/machine/machines/hello/machine.json";
+    let mut record: serde_json::Value = serde_json::from_str(&sleeper.0.read(path)).expect("JSON");
+    record["clears_freed"] = true.into();
+    record["kernel"] = serde_json::json!(["/k", "/i", "root=/dev/vda"]);
+    sleeper.0.write(path, record.to_string());
+    sleeper.must(&["sleep", "hello"]);
+    sleeper.must(&["run", "hello", "--", "true"]);
+    record["kernel"] = serde_json::Value::Null;
+    sleeper.0.write(path, record.to_string());
+    let outcome = sleeper.run(&["sleep", "hello"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(
+        outcome.stderr.contains("`hello` has secrets, and its kernel cannot be told to clear"),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains("hint: `machine down hello` gives the memory back"), "{outcome}");
+}
+
+#[test]
 fn an_editor_that_comes_back_while_it_falls_asleep_does_not_wake_it() {
     let sleeper = Sleeper::new();
     sleeper.0.knob("pause-migrate", "");
