@@ -15,6 +15,7 @@ mod keys;
 mod lend;
 mod overview;
 mod ports;
+mod putback;
 mod raise;
 mod register;
 mod remote;

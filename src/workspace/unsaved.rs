@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::putback::{AtRest, put_back};
 use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Kind, Result};
@@ -69,15 +70,25 @@ impl Answers<'_> {
     }
 }
 
-/// Asks the machine what would be lost, starting it if it is stopped and may not go unseen.
-fn look(context: &Context, site: &Site, record: &mut MachineRecord, may_be_unseen: bool) -> Result<Seen> {
+/// Asks the machine what would be lost, starting it if it is stopped and may not go unseen; `rest` is what it had then.
+fn look(
+    context: &Context,
+    site: &Site,
+    record: &mut MachineRecord,
+    may_be_unseen: bool,
+    rest: &mut Option<AtRest>,
+) -> Result<Seen> {
     let Some(instance) = site.driver().find(&record.name)? else { return Ok(Seen::Gone) };
     if may_be_unseen && let Some(why) = why_unasked(site, record, &instance)? {
         return Ok(Seen::Unknown(why));
     }
     let phase = context.ui.phase("look");
     phase.now("asking the machine what would be lost");
-    let asked = site.reach(record, true).and_then(|_| ask(context, site, record));
+    let before = record.clone();
+    let asked = site.reach(record, true).and_then(|connection| {
+        *rest = AtRest::of(&before, connection).or(*rest);
+        ask(context, site, record)
+    });
     match asked {
         Ok(Some(inventory)) => {
             phase.done(&format!("{} looked at", count(inventory.looked_at, "repository", "repositories")));
@@ -196,7 +207,7 @@ fn agree(context: &Context, answers: &Answers, name: &str, seen: &Seen) -> Resul
 /// Takes the project's lock for `verb` once it is agreed that the machine may go.
 ///
 /// # Errors
-/// When it may not. Nothing has been deleted.
+/// When it may not. Nothing has been deleted, and a machine that did not run does not run again.
 pub fn agree_to_lose(
     context: &Context,
     site: &Site,
@@ -204,19 +215,35 @@ pub fn agree_to_lose(
     answers: &Answers,
     verb: &str,
 ) -> Result<ProjectLock> {
+    let mut rest = None;
+    let agreed = agree_with_looks(context, site, record, answers, verb, &mut rest);
+    if let (Err(_), Some(rest)) = (&agreed, rest) {
+        put_back(context, site, record, rest);
+    }
+    agreed
+}
+
+fn agree_with_looks(
+    context: &Context,
+    site: &Site,
+    record: &mut MachineRecord,
+    answers: &Answers,
+    verb: &str,
+    rest: &mut Option<AtRest>,
+) -> Result<ProjectLock> {
     let name = record.name.clone();
     let no_wait = context.options.no_wait;
     let waiting = Waiting { no_wait, say: site.say, interrupt: context.runner.interrupt() };
     let lock = || ProjectLock::exclusive(&context.layout, &name, verb, &waiting);
     let seen = {
         let _lock = lock()?;
-        look(context, site, record, answers.discard_unseen)?
+        look(context, site, record, answers.discard_unseen, rest)?
     };
     // No lock is held across the question.
     agree(context, answers, &name, &seen)?;
     let held = lock()?;
     // The answer was given for that list; if it is another one by now, nobody has agreed to it.
-    let again = look(context, site, record, answers.discard_unseen)?;
+    let again = look(context, site, record, answers.discard_unseen, rest)?;
     check_again(answers, &name, &seen, &again)?;
     Ok(held)
 }

@@ -103,6 +103,32 @@ fn prune_goes_on_behind_a_machine_that_cannot_be_asked() {
 }
 
 #[test]
+fn a_look_leaves_no_machine_awake() {
+    let sleeper = Sleeper::asleep();
+    sleeper.0.configure(THREE);
+    for name in ["second", "third"] {
+        sleeper.must(&["up", name]);
+    }
+    sleeper.must(&["down", "second"]);
+    for name in ["hello", "second"] {
+        age(&sleeper, name);
+    }
+    let before = ["hello asleep", "second stopped", "third ready"];
+    let outcome = sleeper.run(&["prune"]);
+    assert_eq!(outcome.code, 3, "{outcome}");
+    assert!(outcome.stderr.contains("hello asleep again"), "{outcome}");
+    assert!(outcome.stderr.contains("second down again"), "{outcome}");
+    assert_eq!(sleeper.states(), before);
+    // A sleep that fails keeps what is in the memory.
+    sleeper.0.knob("fail-migrate", "");
+    let outcome = sleeper.run(&["destroy", "hello"]);
+    assert!(outcome.stderr.contains("`hello` was started to look into it, and stays up: "), "{outcome}");
+    let list = sleeper.must(&["list"]).stdout;
+    let hello = list.lines().find(|line| line.starts_with("hello")).unwrap_or_default();
+    assert!(hello.contains("ready"), "{list}");
+}
+
+#[test]
 fn one_that_is_in_use_keeps_no_other_awake() {
     let sleeper = Sleeper::new();
     sleeper.0.configure(THREE);

@@ -119,8 +119,14 @@ fn a_stopped_machine_is_started_to_look() {
     limactl start --timeout=30m blog
     ssh open master, agent lent
     ssh ask
+    limactl list
+    ssh close master
+    limactl stop blog
     ");
     assert!(exists(&world));
+    // It is down by hand, as before.
+    let outcome = world.run(&["connect", "blog"]);
+    assert!(outcome.stderr.contains("`blog` was put down by hand"), "{outcome}");
 }
 
 #[test]
