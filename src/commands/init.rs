@@ -11,7 +11,7 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::ProjectName;
 use crate::ui;
-use crate::workspace::{Workspace, add_include, trust_own};
+use crate::workspace::{Workspace, add_include, trust_own, usable_origin};
 
 /// Options of `init`.
 #[derive(clap::Args, Debug)]
@@ -54,12 +54,9 @@ fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<(
     let outside = || Failure::usage("`--here` needs a git repository, and the current folder is in none");
     let repository = workspace.repository.as_ref().ok_or_else(outside)?;
     let root = &repository.root;
-    let origin = repository.origin.as_ref().ok_or_else(|| {
-        Failure::usage(format!(
-            "the repository `{}` has no remote `origin` that could be cloned",
-            root.display()
-        ))
-        .hint("add one: `git remote add origin git@host:you/name.git`")
+    let origin = usable_origin(context, repository)?.ok_or_else(|| {
+        Failure::usage(format!("the repository `{}` has no remote `origin`", root.display()))
+            .hint("add one: `git remote add origin git@host:you/name.git`")
     })?;
     let name = args.name.clone().unwrap_or_else(|| origin.default_dir().to_lowercase());
     let name: ProjectName = name.parse().map_err(|cause| {
@@ -73,7 +70,7 @@ fn write_here(args: &Args, context: &Context, workspace: &Workspace) -> Result<(
             .map_err(|cause| Failure::operation(format!("failed to make `{}`: {cause}", folder.display())))?;
     }
     let projects = folder.join("projects.toml");
-    let is_ours = write(context, &projects, &render_repository_starter(&name, origin, &profiles))?;
+    let is_ours = write(context, &projects, &render_repository_starter(&name, &origin, &profiles))?;
     write(context, &folder.join("provision.toml"), &provision)?;
     if is_ours && trust_own(context, &projects)? {
         context.ui.say("the project may use your ssh-agent, as that file says; to take it back: `machine trust revoke PATH`");

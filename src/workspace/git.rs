@@ -8,20 +8,32 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::disk;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::model::{GitIdentity, GitSettings, RepoUrl, Repository};
 use crate::process::Cmd;
 
 /// git answers in milliseconds, unless its configuration lies on a network that hangs.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The repository at `root`. Its `.git` is named, as git would look for another one above a `.git` that is none.
+/// The repository at `root`. Its `.git` is named, as git would look for another one above a `.git` that is none. A remote
+/// that cannot be used is as none here, since most commands need none; [`usable_origin`] says why.
 pub fn repository_at(context: &Context, root: &Path) -> Repository {
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    Repository { origin: origin_of(context, &root), root }
+    Repository { origin: read_origin(context, &root).ok().flatten(), root }
 }
 
-fn origin_of(context: &Context, root: &Path) -> Option<RepoUrl> {
+/// The remote `origin` of a repository, for those who would clone it; `None` when it has none.
+///
+/// # Errors
+/// When it has one that cannot be used, or git cannot be asked.
+pub fn usable_origin(context: &Context, repository: &Repository) -> Result<Option<RepoUrl>> {
+    match &repository.origin {
+        Some(origin) => Ok(Some(origin.clone())),
+        None => read_origin(context, &repository.root),
+    }
+}
+
+fn read_origin(context: &Context, root: &Path) -> Result<Option<RepoUrl>> {
     let safe = [
         "core.fsmonitor=false",
         "core.hooksPath=/dev/null",
@@ -31,8 +43,26 @@ fn origin_of(context: &Context, root: &Path) -> Option<RepoUrl> {
     let cmd = safe.iter().fold(Cmd::new("git"), |cmd, option| cmd.arg("-c").arg(option));
     let cmd =
         cmd.args(["--git-dir=.git", "config", "--local", "--no-includes", "--get", "remote.origin.url"]);
-    let found = context.runner.read(&cmd.in_folder(root).time_limit(LIMIT)).ok()?.text();
-    found.trim().parse().ok()
+    let unread = |failure: Failure| {
+        let kind = if failure.kind == Kind::Interrupted { failure.kind } else { Kind::Usage };
+        failure.of_kind(kind).because(format!("the remote `origin` of `{}` cannot be read", root.display()))
+    };
+    let found = context.runner.read_any_status(&cmd.in_folder(root).time_limit(LIMIT)).map_err(unread)?;
+    match found.code() {
+        0 => {}
+        // What git says of a key that is not there.
+        1 => return Ok(None),
+        code => {
+            let said = found.tail.last().map_or_else(String::new, |line| format!(": {line}"));
+            let failure = Failure::operation(format!("`git config` failed with exit code {code}{said}"));
+            return Err(unread(failure).hint(format!("look: `git -C '{}' remote -v`", root.display())));
+        }
+    }
+    found.text().trim().parse().map(Some).map_err(|cause| {
+        Failure::usage(format!("the remote `origin` of `{}`: {cause}", root.display()))
+            .hint("change it: `git remote set-url origin git@host:you/name.git`")
+            .hint("or give the address to clone from: `machine up ADDRESS`")
+    })
 }
 
 /// Who commits: config.toml first, then the host's own git.

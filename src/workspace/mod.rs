@@ -32,6 +32,7 @@ pub use boxes::{box_table, find_box, prune_boxes};
 pub use checks::{Checked, run_checks};
 pub use ending::{Ending, agree_to_end_sessions};
 pub use export::build_export;
+pub use git::usable_origin;
 pub use goal::complete_goal;
 pub use hold::{serve_hold, start_hold};
 pub use keys::{KeyHop, Verdict, check_git_host, find_key, key_hops};

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::git::usable_origin;
 use super::select::Workspace;
 use crate::config::{ConfigFolder, add_project, guess_profiles, load_catalog, render_starter};
 use crate::context::Context;
@@ -42,7 +43,8 @@ pub fn project_from_url(context: &Context, workspace: &Workspace, text: &str) ->
 /// What `up` does for a name, or none, that no file describes; `None` when there is nothing to go by.
 ///
 /// # Errors
-/// When nobody can be asked, or the answer is no.
+/// When nobody can be asked, the answer is no, or the repository's remote is none that could be cloned: a project without
+/// it would be another one than the one that was meant.
 pub fn first_project(
     context: &Context,
     workspace: &Workspace,
@@ -51,10 +53,11 @@ pub fn first_project(
     let given = name
         .map(|name| name.parse::<ProjectName>().map_err(|cause| Failure::usage(format!("PROJECT: {cause}"))));
     let given = given.transpose()?;
-    let found = workspace.repository.as_ref();
-    if let Some((root, origin)) = found.and_then(|found| Some((&found.root, found.origin.as_ref()?))) {
+    if let Some(repository) = &workspace.repository
+        && let Some(origin) = &usable_origin(context, repository)?
+    {
         let name = given.map_or_else(|| name_for(origin), Ok)?;
-        let profiles = guess_profiles(&disk::names_in(root));
+        let profiles = guess_profiles(&disk::names_in(&repository.root));
         let stack: Vec<String> = profiles.iter().map(|profile| format!(" with profile {profile}")).collect();
         let stack = stack.concat();
         let file = workspace.located.user.projects();

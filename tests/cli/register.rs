@@ -110,6 +110,66 @@ fn hostile_addresses_are_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_remote_that_cannot_be_used_is_an_error_that_says_why() {
+    let world = with_repository("https://you:hunter2@github.com/you/blog.git");
+    let by_name = inside(&world, &["up", "blog", "--yes"]).to_string();
+    for args in [&["up", "--yes"][..], &["init", "--here"]] {
+        assert_eq!(inside(&world, args).to_string(), by_name);
+    }
+    assert_snapshot!(by_name, @"
+    exit code 2
+    --- stderr
+    error: the remote `origin` of `~/src/blog`: expected a repository such as `git@github.com:you/blog.git`, got `https://***@github.com/you/blog.git`: credentials do not belong in an address; did you mean `https://github.com/you/blog.git`?
+    hint: change it: `git remote set-url origin git@host:you/name.git`
+    hint: or give the address to clone from: `machine up ADDRESS`
+    ");
+    let remotes = [
+        ("http://github.com/you/blog", "did you mean `https://github.com/you/blog`?"),
+        ("git://github.com/you/blog", "did you mean `https://github.com/you/blog`?"),
+        ("/srv/blog.git", "a folder of the host is not shared with the machine"),
+        ("https://github.com/you/blog?x=1", "its path has `?`"),
+        ("https://hunter2@github.com/you/blog", "credentials do not belong in an address"),
+    ];
+    for (remote, reason) in remotes {
+        let world = with_repository(remote);
+        let outcome = inside(&world, &["up", "blog", "--yes"]);
+        assert_eq!(outcome.code, 2, "{remote}\n{outcome}");
+        assert!(outcome.stderr.contains(reason) && !outcome.stderr.contains("hunter2"), "{outcome}");
+        assert!(!world.home(".config/machine/projects.toml").exists(), "{remote}");
+    }
+    assert!(!world.home(".config/machine/projects.toml").exists());
+    assert!(!world.home("src/blog/.machine").exists());
+}
+
+#[test]
+fn a_remote_that_git_cannot_read_is_no_missing_one() {
+    let world = with_repository("git@github.com:you/blog.git");
+    world.write("src/blog/.git/config", "[remote\n");
+    assert_snapshot!(inside(&world, &["up", "blog", "--yes"]), @"
+    exit code 2
+    --- stderr
+    error: the remote `origin` of `~/src/blog` cannot be read
+    caused by: `git config` failed with exit code 128: fatal: bad config line 1 in file .git/config
+    hint: look: `git -C '~/src/blog' remote -v`
+    ");
+    assert!(!world.home(".config/machine/projects.toml").exists());
+}
+
+#[test]
+fn a_repository_without_a_remote_is_as_no_repository() {
+    let world = with_repository("git@github.com:you/blog.git");
+    world.write("src/blog/.git/config", "");
+    assert_snapshot!(inside(&world, &["init", "--here"]), @"
+    exit code 2
+    --- stderr
+    error: the repository `~/src/blog` has no remote `origin`
+    hint: add one: `git remote add origin git@host:you/name.git`
+    ");
+    let outcome = inside(&world, &["up", "blog"]);
+    assert!(outcome.stderr.starts_with("wrote project `blog` (an empty project) to"), "{outcome}");
+}
+
+#[test]
 fn another_project_keeps_its_comments() {
     let world = with_repository("git@github.com:you/blog.git");
     world.write(".config/machine/projects.toml", "# mine\n[other] # the other one\ncpus = 1\n");
