@@ -64,27 +64,28 @@ pub struct Global {
     pub no_wait: bool,
 }
 
-/// The commands.
+/// The commands. Their other names are hidden from clap, whose completion would offer one of them in a command's place;
+/// `--help` names them all the same.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Bring projects up: from nothing, stopped, half-built or running to ready
-    #[command(visible_alias = "start")]
+    #[command(alias = "start")]
     Up(up::Args),
     /// Open a login shell in the project's first repository, starting the machine if it is stopped
-    #[command(visible_alias = "shell")]
+    #[command(alias = "shell")]
     Ssh(ssh::Args),
     /// Run a command in the project's first repository; its exit code is passed on
-    #[command(visible_alias = "exec")]
+    #[command(alias = "exec")]
     Run(run::Args),
     /// Stop machines; disks are kept
-    #[command(visible_alias = "stop")]
+    #[command(alias = "stop")]
     Down(down::Args),
     /// Put machines to sleep: no memory, and everything in them goes on when they wake
     Sleep(sleep::Args),
     /// Fill the guest's memory with the project's secrets anew, empty it, or list names and ages
     Secrets(secrets::Args),
     /// List every project and machine
-    #[command(visible_alias = "ls")]
+    #[command(alias = "ls")]
     List(list::Args),
     /// Show all that is known of a project and its machine; run its profiles' checks again
     Status(status::Args),
@@ -172,7 +173,7 @@ impl Cli {
 fn group(command: &clap::Command, name: &str, verbs: &[&str]) -> String {
     let lines = verbs.iter().filter_map(|verb| command.find_subcommand(verb)).map(|verb| {
         let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
-        let aliases: Vec<&str> = verb.get_visible_aliases().collect();
+        let aliases: Vec<&str> = verb.get_all_aliases().collect();
         let aliases = if aliases.is_empty() { String::new() } else { format!(" [{}]", aliases.join(", ")) };
         format!("  {:<12} {about}{aliases}\n", verb.get_name())
     });

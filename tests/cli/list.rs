@@ -202,6 +202,27 @@ fn help_and_completion_start_no_program() {
 }
 
 #[test]
+fn completion_offers_commands_by_their_names() {
+    let world = World::new();
+    let offered = |word: &str| {
+        let mut command = world.machine(&["--", "machine", word]);
+        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "1").env("_CLAP_IFS", "\n");
+        let outcome = world.finish(&mut command);
+        outcome.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = offered("");
+    for name in ["up", "ssh", "run", "down", "list"] {
+        assert!(all.iter().any(|line| line == name), "{name}: {all:?}");
+    }
+    assert!(
+        !all.iter().any(|line| ["start", "shell", "exec", "stop", "ls"].contains(&line.as_str())),
+        "{all:?}"
+    );
+    // Whoever types another name gets that.
+    assert_eq!(offered("star"), ["start"]);
+}
+
+#[test]
 fn completion_knows_machines_whose_project_is_gone_and_survives_a_broken_file() {
     let world = World::new();
     world.configure(BARE);
