@@ -64,9 +64,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let answers = Answers { command: &command, discard: args.discard, discard_unseen: args.discard_unseen };
     let _lock = agree_to_lose(context, &site, &mut record, &answers, "rebuild")?;
     delete(context, &site, &record, &format!("the old `{name}` is gone"))?;
-    let (code, document) = raise(context, &workspace, &project, goal, started)?;
+    let raised = raise(context, &workspace, &project, goal, started);
     if args.json {
-        ui::answer_json(&document);
+        ui::answer_json(&raised.document);
     }
-    Ok(code)
+    raised.outcome
 }

@@ -4,14 +4,14 @@
 
 use std::time::Instant;
 
-use crate::commands::{project_completer, waiting};
+use crate::commands::{for_each, project_completer, waiting};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::model::Project;
-use crate::plan::{BoxUse, show};
+use crate::plan::{BoxUse, Goal, show};
 use crate::record::ProjectLock;
 use crate::ui;
-use crate::workspace::{Workspace, first_project, goal_of, project_from_url, raise, site};
+use crate::workspace::{Raised, Workspace, first_project, goal_of, not_begun, project_from_url, raise, site};
 
 /// Options of `up`.
 #[derive(clap::Args, Debug)]
@@ -50,7 +50,7 @@ impl BoxArgs {
     }
 }
 
-/// Brings each project up.
+/// Brings each project up; one that fails keeps none of the others.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let workspace = Workspace::load(context)?;
     let mut projects = Vec::new();
@@ -58,19 +58,24 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         let project = resolve(context, &workspace, name)?;
         projects.push(project);
     }
-    let mut documents = Vec::new();
-    let mut worst = 0;
-    for project in &projects {
-        let (code, document) = bring_up(context, &workspace, project, args)?;
-        worst = worst.max(code);
-        documents.extend(document);
+    if args.dry_run {
+        return for_each(&projects, |project| show_up(context, &workspace, project, args));
     }
-    if args.json && !args.dry_run {
-        let one = documents.len() == 1;
-        let document = if one { documents.remove(0) } else { serde_json::Value::Array(documents) };
+    let mut documents = Vec::new();
+    let mut incomplete = 0;
+    let failed = for_each(&projects, |project| {
+        let Raised { outcome, document } = bring_up(context, &workspace, project, args);
+        documents.push(document);
+        incomplete = incomplete.max(outcome?);
+        Ok(())
+    });
+    if args.json {
+        let one = projects.len() == 1;
+        let document =
+            if one { documents.pop().unwrap_or_default() } else { serde_json::Value::Array(documents) };
         ui::answer_json(&document);
     }
-    Ok(worst)
+    failed.map(|code| if code == 0 { incomplete } else { code })
 }
 
 fn names(args: &Args) -> Vec<Option<&str>> {
@@ -99,24 +104,34 @@ fn resolve(context: &Context, workspace: &Workspace, name: Option<&str>) -> Resu
     registered.map_or_else(|| workspace.choose(context, name), Ok)
 }
 
-fn bring_up(
+/// Prints what would run.
+fn show_up(context: &Context, workspace: &Workspace, project: &Project, args: &Args) -> Result<()> {
+    let say = |text: &str| context.ui.say(text);
+    let goal = goal_of(context, workspace, project, args.boxes.box_use())?;
+    let site = site(context, &workspace.computer, &say);
+    let confirm = |question: &str, default: bool| context.ui.confirm(question, default);
+    ui::answer(&show(&site, goal, &confirm)?);
+    Ok(())
+}
+
+fn bring_up(context: &Context, workspace: &Workspace, project: &Project, args: &Args) -> Raised {
+    let started = Instant::now();
+    match begin(context, workspace, project, args) {
+        Ok((goal, _lock)) => raise(context, workspace, project, goal, started),
+        Err(failure) => not_begun(context, project, started, failure),
+    }
+}
+
+fn begin(
     context: &Context,
     workspace: &Workspace,
     project: &Project,
     args: &Args,
-) -> Result<(u8, Option<serde_json::Value>)> {
-    let started = Instant::now();
+) -> Result<(Goal, ProjectLock)> {
     let say = |text: &str| context.ui.say(text);
     // Before the lock: what is wrong in a file is said without waiting, and leaves nothing behind.
     let goal = goal_of(context, workspace, project, args.boxes.box_use())?;
-    if context.options.dry_run {
-        let site = site(context, &workspace.computer, &say);
-        let confirm = |question: &str, default: bool| context.ui.confirm(question, default);
-        ui::answer(&show(&site, goal, &confirm)?);
-        return Ok((0, None));
-    }
-    let _lock =
-        ProjectLock::exclusive(&context.layout, project.name.as_str(), "up", &waiting(context, &say))?;
-    let (code, document) = raise(context, workspace, project, goal, started)?;
-    Ok((code, Some(document)))
+    let name = project.name.as_str();
+    let lock = ProjectLock::exclusive(&context.layout, name, "up", &waiting(context, &say))?;
+    Ok((goal, lock))
 }

@@ -38,7 +38,7 @@ pub use hold::{serve_hold, start_hold};
 pub use keys::{KeyHop, Verdict, check_git_host, find_key, key_hops};
 pub use overview::{Overview, overview_of, overviews};
 pub use ports::{PortRow, agree_to_ports, close_opened, declare_ports, look_at_ports, open_ports};
-pub use raise::{goal_of, raise};
+pub use raise::{Raised, goal_of, not_begun, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use rest::shut_down;
 pub use secrets::{check_token, count_secrets, refill, refill_session, secrets_of};

@@ -1,8 +1,10 @@
 //! Brings one project to ready and says what came of it: the heart of `up`, and the second half of `rebuild`.
 //!
-//! Enters: a project, under its lock. Leaves: an exit code and the document of `--json`.
+//! Enters: a project, under its lock. Leaves: an exit code or a failure, and the document of `--json`.
 
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::doors::{access_of, look_up_doors};
 use super::goal::{LookedUp, build_goal, complete_goal};
@@ -36,17 +38,23 @@ pub fn goal_of(context: &Context, workspace: &Workspace, project: &Project, box_
     build_goal(context, workspace, project, LookedUp { git_hosts, addresses }, box_use)
 }
 
-/// Brings it to its goal. The caller holds the project's lock; `started` is when its command began.
-///
-/// # Errors
-/// At the first phase that fails; with `--json`, the document has been printed then.
+/// What came of it: the exit code, or why it ended, and for `--json` a document in either case.
+pub struct Raised {
+    /// 1 when it is up with something missing.
+    pub outcome: Result<u8>,
+    /// Phases, and the sentence of a failure.
+    pub document: Value,
+}
+
+/// Brings it to its goal, or to the first phase that fails. The caller holds the project's lock; `started` is when its
+/// command began.
 pub fn raise(
     context: &Context,
     workspace: &Workspace,
     project: &Project,
     goal: Goal,
     started: Instant,
-) -> Result<(u8, serde_json::Value)> {
+) -> Raised {
     let name = project.name.as_str();
     let say = |text: &str| context.ui.say(text);
     let site = site(context, &workspace.computer, &say);
@@ -56,13 +64,33 @@ pub fn raise(
     let mut reporter = Reporter::new(&context.ui);
     let outcome = execute(&site, goal, &mut reporter, &Hooks { confirm: &confirm, complete: &complete });
     let took = started.elapsed();
-    let outcome = outcome.map_err(|failure| with_document(context, &reporter, name, took, failure))?;
-    say(&describe(outcome, name, took));
-    if let Some(record) = MachineRecord::load(&context.layout, name)? {
-        ensure_watch(context, &record);
+    let outcome = outcome.and_then(|outcome| {
+        say(&describe(outcome, name, took));
+        if let Some(record) = MachineRecord::load(&context.layout, name)? {
+            ensure_watch(context, &record);
+        }
+        advise_rest(context, &site, project, outcome);
+        Ok(u8::from(reporter.has_problems()))
+    });
+    Raised { document: document(&reporter, name, took, &outcome), outcome }
+}
+
+/// The same for a project of which nothing could be begun.
+pub fn not_begun(context: &Context, project: &Project, started: Instant, failure: Failure) -> Raised {
+    let outcome = Err(failure);
+    let reporter = Reporter::new(&context.ui);
+    Raised { document: document(&reporter, project.name.as_str(), started.elapsed(), &outcome), outcome }
+}
+
+/// A failure is an answer too: what was done before it, and its sentence.
+fn document(reporter: &Reporter, name: &str, took: Duration, outcome: &Result<u8>) -> Value {
+    let mut document = reporter.document(name, took.as_millis());
+    if let Err(failure) = outcome {
+        let text = failure.rendered.clone().unwrap_or_else(|| format!("{:#}", failure.error));
+        document["ready"] = false.into();
+        document["error"] = text.into();
     }
-    advise_rest(context, &site, project, outcome);
-    Ok((u8::from(reporter.has_problems()), reporter.document(name, took.as_millis())))
+    document
 }
 
 fn describe(outcome: Outcome, name: &str, took: Duration) -> String {
@@ -100,21 +128,4 @@ fn advise_rest(context: &Context, site: &Site, project: &Project, outcome: Outco
         }
         _ => {}
     }
-}
-
-/// With `--json`, a failure is an answer too: what was done before it, and its sentence.
-fn with_document(
-    context: &Context,
-    reporter: &Reporter,
-    name: &str,
-    took: Duration,
-    failure: Failure,
-) -> Failure {
-    if context.options.json {
-        let mut document = reporter.document(name, took.as_millis());
-        document["ready"] = false.into();
-        document["error"] = format!("{:#}", failure.error).into();
-        ui::answer_json(&document);
-    }
-    failure
 }

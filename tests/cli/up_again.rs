@@ -82,6 +82,30 @@ fn a_failed_up_is_a_document_with_its_time() {
 }
 
 #[test]
+fn a_project_that_fails_keeps_none_of_the_others() {
+    let world = World::new();
+    world.configure("[one]\n[two.secrets]\nTOKEN = { env = \"GONE\" }\n[three]\n");
+    let outcome = world.run(&["up", "one", "two", "three", "--json"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(outcome.stderr.starts_with("error: "), "{outcome}");
+    let documents: serde_json::Value =
+        serde_json::from_str(&outcome.stdout.replace(": N", ": 1")).expect("one array");
+    let documents = documents.as_array().expect("an array");
+    let told: Vec<_> =
+        documents.iter().map(|one| (one["project"].as_str(), one["ready"].as_bool())).collect();
+    assert_eq!(told, [(Some("one"), Some(true)), (Some("two"), Some(false)), (Some("three"), Some(true))]);
+    assert!(documents[1]["error"].as_str().is_some_and(|text| text.contains("GONE")), "{outcome}");
+    let outcome = world.run(&["up", "two", "one"]);
+    assert_eq!(outcome.code, 1, "{outcome}");
+    assert!(outcome.stderr.ends_with("one is ready.   machine ssh one\n"), "{outcome}");
+    // What could not be begun is an answer as well, by itself a bare object.
+    let outcome = world.run(&["up", "two", "--json"]);
+    let document: serde_json::Value =
+        serde_json::from_str(&outcome.stdout.replace(": N", ": 1")).expect("one object");
+    assert_eq!((outcome.code, document["project"].as_str()), (1, Some("two")));
+}
+
+#[test]
 fn a_stopped_machine_starts_without_a_step_run_again() {
     let world = World::new();
     world.configure(BARE);
