@@ -18,9 +18,11 @@ Exit codes:
   1    the operation failed
   2    usage or configuration
   3    refused to lose work (see `machine destroy --help`)
-  4    busy: another `machine` holds this project (with --no-wait), or sessions are open (`down` without a terminal)
+  4    busy: another `machine` holds this project (with --no-wait), or sessions
+       are open (`down` without a terminal)
   5    configuration not trusted
-  125  `machine` failed before the guest command of `run` or `ssh` started; otherwise that command's own code
+  125  `machine` failed before the guest command of `run` or `ssh` started;
+       otherwise that command's own code
   130  interrupted
 
 Start with `machine up NAME`, in a git repository or anywhere. `machine man` prints the manual.";
@@ -201,5 +203,21 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::grouped().debug_assert();
+    }
+
+    /// clap wraps a paragraph to the terminal's width, but what was wrapped by hand before breaks in mid-sentence.
+    #[test]
+    fn what_stands_below_the_options_wraps_at_any_width() {
+        fn look(command: &clap::Command, odd: &mut Vec<String>) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for block in text.split("\n\n").filter(|block| block.contains('\n')) {
+                let long = block.lines().filter(|line| line.chars().count() >= 80);
+                odd.extend(long.map(|line| format!("{}: {line}", command.get_name())));
+            }
+            command.get_subcommands().for_each(|verb| look(verb, odd));
+        }
+        let mut odd = Vec::new();
+        look(&Cli::grouped(), &mut odd);
+        assert!(odd.is_empty(), "{odd:#?}");
     }
 }

@@ -24,9 +24,9 @@ use crate::workspace::{
 #[command(
     disable_help_subcommand = true,
     after_help = "\
-A machine may log in with your keys to the hosts of its own repositories, and sign commits with your signing
-key; nothing else. Grants are kept in config.toml, below `[keys]` for every project and `[keys.for.NAME]` for one;
-they count at once, also in sessions that are open.
+A machine may log in with your keys to the hosts of its own repositories, and sign commits with your signing key; nothing \
+else. Grants are kept in config.toml, below `[keys]` for every project and `[keys.for.NAME]` for one; they count at once, \
+also in sessions that are open.
 
 --json: `status` prints an object with project, ok and hops (name, verdict, text); `log` an array of its lines"
 )]

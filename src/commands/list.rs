@@ -15,19 +15,22 @@ use crate::workspace::{Overview, Workspace, overviews};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Columns:
-  STATE      of a machine that sleeps, with the size of its memory's image on the disk
+  STATE      of a machine that sleeps, with its memory's size on the disk
   MEMORY     what the guest may use
-  RESIDENT   memory of this computer that its process takes now (macOS: may lack what was compressed)
+  RESIDENT   memory of this computer that its process takes now (macOS: may
+             lack what was compressed)
   DISK       the size that the guest sees
-  IDLE       of one that runs: since when nobody has used it; where it is to rest when it is idle, also
-             since when nothing was at work in it
-  ALLOCATED  what the machine's files take on this computer's disk; blocks shared with other files count
-  PORTS      what leads into it from 127.0.0.1; `machine ports PROJECT` says more
+  IDLE       of one that runs: since when nobody has used it; where it is to
+             rest when it is idle, also since when nothing was at work in it
+  ALLOCATED  what the machine's files take on this computer's disk; blocks
+             shared with other files count
+  PORTS      what leads into it from 127.0.0.1; `machine ports PROJECT` says
+             more
 
---json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it
-runs), disk_bytes, disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used
-(seconds since 1970), idle_seconds (null unless it runs without a session; as IDLE), sessions, keys_held_until
-(seconds since 1970, null unless they are), ports, isolation, configured, note")]
+--json: an array of objects with project, state, cpus, memory_bytes, resident_bytes (null unless it runs), disk_bytes, \
+disk_used_bytes (what is allocated), image_bytes (null unless it is asleep), last_used (seconds since 1970), idle_seconds \
+(null unless it runs without a session; as IDLE), sessions, keys_held_until (seconds since 1970, null unless they are), \
+ports, isolation, configured, note")]
 pub struct Args {
     /// Print a JSON array; sizes are bytes
     #[arg(long)]

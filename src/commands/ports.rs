@@ -24,7 +24,7 @@ use crate::workspace::{
 A PORT is one number for both sides, or HOST:GUEST. On this computer it listens at 127.0.0.1 alone.
 
 States:
-  declared   it leads nowhere: the machine does not run, or nobody holds the port
+  declared   it leads nowhere: the machine does not run, or nobody holds it
   taken      somebody else has the port; who, is said beside it
   forwarded  it leads into the guest, where nothing listens at 127.0.0.1
   answering  it leads to something that listens in the guest"

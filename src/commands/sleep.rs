@@ -15,10 +15,10 @@ use crate::workspace::{Ending, Workspace, agree_to_end_sessions, find_records, s
 /// Options of `sleep`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-`up`, `ssh` and `run` wake it: every process, open file and tmux session goes on. Connections end.
-The memory lies beside the machine's disk, encrypted with a key that only the runtime folder
-(XDG_RUNTIME_DIR) holds: after a restart of this computer, or once you have logged out everywhere, the
-next start is a cold one, and says so. Linux only. Machines with `isolation = \"strict\"` do not sleep.")]
+`up`, `ssh` and `run` wake it: every process, open file and tmux session goes on. Connections end. The memory lies beside \
+the machine's disk, encrypted with a key that only the runtime folder (XDG_RUNTIME_DIR) holds: after a restart of this \
+computer, or once you have logged out everywhere, the next start is a cold one, and says so. Linux only. Machines with \
+`isolation = \"strict\"` do not sleep.")]
 pub struct Args {
     /// Projects; default: the current repository's, or the only one
     #[arg(value_name = "PROJECT", conflicts_with = "all", add = project_completer())]

@@ -19,12 +19,12 @@ use crate::workspace::{Checked, Overview, Workspace, find_record, goal_of, overv
 /// Options of `status`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
---check runs each `check` of the project's profiles again, as the machine's user, in a machine that runs; with a
-failed one, or where the machine does not run, the exit code is 1.
+--check runs each `check` of the project's profiles again, as the machine's user, in a machine that runs; with a failed \
+one, or where the machine does not run, the exit code is 1.
 
---json: the object that `list --json` has for the project, with up_seconds (null unless it runs), open_sessions,
-ssh_host, ssh_port, config_file, image, made (seconds since 1970), from_box, differences (how many `machine diff`
-has), and with --check also checks: an array of objects with profile, check, failed (null, or its last words)")]
+--json: the object that `list --json` has for the project, with up_seconds (null unless it runs), open_sessions, ssh_host, \
+ssh_port, config_file, image, made (seconds since 1970), from_box, differences (how many `machine diff` has), and with \
+--check also checks: an array of objects with profile, check, failed (null, or its last words)")]
 pub struct Args {
     /// The project; default: the current repository's, or the only one
     #[arg(value_name = "PROJECT", add = project_completer())]

@@ -302,11 +302,11 @@ fn help_ends_with_the_exit_codes() {
       1    the operation failed
       2    usage or configuration
       3    refused to lose work (see `machine destroy --help`)
-      4    busy: another `machine` holds this project (with --no-wait), or sessions are open (`down`
-      without a terminal)
+      4    busy: another `machine` holds this project (with --no-wait), or sessions
+           are open (`down` without a terminal)
       5    configuration not trusted
-      125  `machine` failed before the guest command of `run` or `ssh` started; otherwise that command's
-      own code
+      125  `machine` failed before the guest command of `run` or `ssh` started;
+           otherwise that command's own code
       130  interrupted
 
     Start with `machine up NAME`, in a git repository or anywhere. `machine man` prints the manual.
