@@ -1,4 +1,6 @@
 //! The script itself, run on repositories in a folder that stands for a guest's home.
+//!
+//! Enters: a shell line that fills that folder. Leaves: what the script says of it.
 
 use super::{Inventory, inventory_script};
 use crate::process::{Cmd, Interrupt, Runner};
