@@ -70,6 +70,7 @@ fn too_large(path: &Path, limit_bytes: u64) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{Cmd, Interrupt, Runner};
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -82,7 +83,8 @@ mod tests {
         assert!(refused("file", 2).contains("has more than"), "{}", refused("file", 2));
         symlink(path("file"), path("link")).expect("a link");
         symlink("/dev/zero", path("endless")).expect("a link");
-        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), Mode::RUSR | Mode::WUSR).expect("a pipe");
+        let runner = Runner::new(vec![("PATH".into(), "/usr/bin:/bin".into())], Interrupt::default(), None);
+        runner.run(&Cmd::new("mkfifo").arg(path("pipe"))).expect("a pipe");
         for name in ["link", "endless", "pipe", "."] {
             assert!(refused(name, 100).contains("is no plain file"), "{name}: {}", refused(name, 100));
         }
