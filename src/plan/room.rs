@@ -3,21 +3,19 @@
 //! Enters: what runs, what is to start. Leaves: the idlest machines put to sleep, each told, or the refusal to start. The
 //! choice is pure; a machine that is in use is never chosen.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::Site;
+use super::{Idleness, Look, Site};
 use crate::failure::{Failure, Result};
-use crate::lima::Status;
+use crate::lima::{Pulse, Status};
 use crate::model::ByteSize;
-use crate::process::processor_time_in_proc;
+use crate::process::has_connection;
 use crate::record::{MachineRecord, ProjectLock, Waiting, held_until, last_active, open_sessions};
 
-/// How long machines are watched before one is put to sleep, and the hundredths of a second of processor time in it that
-/// make one at work.
-const WATCHED: Duration = Duration::from_secs(1);
-const AT_WORK: u64 = 25;
+/// How long machines are watched before one is put to sleep: long enough for an agent that is told something.
+const WATCHED: Duration = Duration::from_secs(3);
 
 /// A machine that takes memory, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +24,8 @@ struct Occupant {
     bytes: u64,
     /// Seconds since anybody was seen at work in it; `None` when it is in use, or is to stay awake.
     idle: Option<u64>,
-    /// Its QEMU.
-    pid: Option<i32>,
+    /// What runs it.
+    pulse: Option<Pulse>,
 }
 
 /// Chooses who has to sleep so that `wanted` bytes fit, the idlest first; what would still be missing is the error.
@@ -65,7 +63,7 @@ impl Site<'_> {
         }
         let mut occupants = self.occupants(name)?;
         if occupants.iter().map(|occupant| occupant.bytes).sum::<u64>() + wanted > budget.bytes() {
-            leave_out_workers(&mut occupants);
+            self.leave_out_workers(&mut occupants)?;
         }
         let chosen = choose(budget.bytes(), wanted, occupants.clone()).map_err(|missing| {
             let others: Vec<&str> = occupants.iter().map(|occupant| occupant.name.as_str()).collect();
@@ -96,17 +94,43 @@ impl Site<'_> {
             let idle = record
                 .filter(|record| !record.keep_awake && !record.isolation.is_strict())
                 .map(|record| now().saturating_sub(last_active(self.layout, record)));
-            let in_use = busy
-                || !open_sessions(self.layout, &instance.name).is_empty()
-                || held_until(self.layout, &instance.name).is_some();
+            let in_use = busy || record.is_some_and(|record| self.is_in_use(record));
+            let pulse = record
+                .and_then(|record| Pulse::find(&instance.folder, record.port, self.host.os, self.runner));
             occupants.push(Occupant {
                 name: instance.name.clone(),
                 bytes: memory_of(&instance.config),
                 idle: idle.filter(|_| !in_use && instance.status == Status::Running),
-                pid: instance.driver_pid,
+                pulse,
             });
         }
         Ok(occupants)
+    }
+
+    /// Whether somebody uses a machine now: by a session, by keys that are held, or by a connection on one of its ports.
+    fn is_in_use(&self, record: &MachineRecord) -> bool {
+        let ports: Vec<u16> = record.ports.iter().chain(&record.opened).map(|port| port.host).collect();
+        !open_sessions(self.layout, &record.name).is_empty()
+            || held_until(self.layout, &record.name).is_some()
+            || has_connection(&ports, self.host.os, self.runner)
+    }
+
+    /// A build or an agent may be at work without a session: who takes as much of the processors or the network as keeps
+    /// `machine watch` from a rest is not idle, and neither is who cannot be seen.
+    fn leave_out_workers(&self, occupants: &mut [Occupant]) -> Result<()> {
+        let look = |occupant: &Occupant| {
+            let taken = occupant.pulse.and_then(|pulse| pulse.read(self.runner));
+            Look { at: Instant::now(), in_use: false, taken }
+        };
+        let before: Vec<Look> = occupants.iter().map(look).collect();
+        std::thread::sleep(WATCHED);
+        self.runner.check_interrupt()?;
+        for (occupant, before) in occupants.iter_mut().zip(before) {
+            if is_at_work(before, look(occupant)) {
+                occupant.idle = None;
+            }
+        }
+        Ok(())
     }
 
     fn put_aside(&self, occupant: &Occupant, for_whom: &str) -> Result<()> {
@@ -118,9 +142,10 @@ impl Site<'_> {
         let (Some(instance), Some(record)) = (found, MachineRecord::load(self.layout, name)?) else {
             return Ok(());
         };
-        // A connection that has just arrived wins.
-        if !open_sessions(self.layout, name).is_empty() {
-            return Err(no_room(Failure::operation(format!("`{name}` is in use again"))));
+        // Who has just arrived wins.
+        if self.is_in_use(&record) {
+            let failure = Failure::operation(format!("`{name}` is in use again"));
+            return Err(no_room(failure.hint("try again: another machine may make room by then")));
         }
         self.sleep(&record, &instance).map_err(no_room)?;
         let idle = in_words(occupant.idle.unwrap_or_default());
@@ -129,20 +154,11 @@ impl Site<'_> {
     }
 }
 
-/// A build or an agent may be at work without a session: who takes a quarter of a processor is not idle.
-fn leave_out_workers(occupants: &mut [Occupant]) {
-    let times = |occupants: &[Occupant]| -> Vec<u64> {
-        let time = |occupant: &Occupant| occupant.pid.and_then(processor_time_in_proc).unwrap_or_default();
-        occupants.iter().map(time).collect()
-    };
-    let before = times(occupants);
-    std::thread::sleep(WATCHED);
-    let after = times(occupants);
-    for (occupant, (before, after)) in occupants.iter_mut().zip(before.into_iter().zip(after)) {
-        if after.saturating_sub(before) > AT_WORK {
-            occupant.idle = None;
-        }
-    }
+/// Whether a machine was at work from one look to the other.
+fn is_at_work(before: Look, after: Look) -> bool {
+    let mut idleness = Idleness::new(before.at);
+    idleness.note(before);
+    idleness.note(after).is_zero()
 }
 
 /// What an instance's guest may use, as Lima has it.
@@ -168,13 +184,14 @@ fn in_words(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lima::Taken;
 
     fn chosen(budget: u64, wanted: u64, occupants: &[(&str, u64, Option<u64>)]) -> Result<String, u64> {
         let of = |(name, bytes, idle): &(&str, u64, Option<u64>)| Occupant {
             name: (*name).into(),
             bytes: *bytes,
             idle: *idle,
-            pid: None,
+            pulse: None,
         };
         let chosen = choose(budget, wanted, occupants.iter().map(of).collect())?;
         Ok(chosen.into_iter().map(|one| one.name).collect::<Vec<_>>().join(" "))
@@ -195,5 +212,23 @@ mod tests {
         assert_eq!(chosen(4, 2, &one), Ok("b".into()));
         assert_eq!(chosen(4, 3, &one), Err(1));
         assert_eq!(chosen(4, 2, &[("a", 4, None)]), Err(2));
+    }
+
+    #[test]
+    fn a_process_that_takes_or_moves_something_is_at_work() {
+        let now = Instant::now();
+        let look = |at, milliseconds, bytes| {
+            let network = [("uplink".to_string(), bytes)].into();
+            let taken = Some(Taken { processor: Duration::from_millis(milliseconds), network });
+            Look { at, in_use: false, taken }
+        };
+        let at_work = |milliseconds: u64, bytes: u64| {
+            is_at_work(look(now, 70, 500), look(now + WATCHED, 70 + milliseconds, 500 + bytes))
+        };
+        assert!(!at_work(200, 300));
+        assert!(at_work(800, 0), "a build");
+        assert!(at_work(60, 2000), "an agent that is told something");
+        let unseen = Look { taken: None, ..look(now, 0, 0) };
+        assert!(is_at_work(unseen.clone(), unseen), "what cannot be seen");
     }
 }

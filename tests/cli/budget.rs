@@ -1,7 +1,10 @@
 //! `memory_budget` and `prune`: who makes room, who is too old, and that nobody in use is either.
 
+use std::net::{Ipv4Addr, TcpStream};
+
+use crate::ports::Ports;
 use crate::sleeper::Sleeper;
-use crate::world::wait_until;
+use crate::world::{World, wait_until};
 
 const THREE: &str = "[defaults]\nmemory = \"512MiB\"\n\n[hello]\n\n[second]\n\n[third]\n";
 
@@ -61,6 +64,22 @@ fn who_is_in_use_stays_and_the_start_is_refused() {
         refused.stderr.contains("`third` has 2 GiB, more than the `memory_budget` of 1 GiB"),
         "{refused}"
     );
+}
+
+#[test]
+fn who_is_connected_to_a_port_stays() {
+    let ports = Ports::new();
+    let sleeper = Sleeper::of(
+        World::alone(),
+        &THREE.replace("[hello]", &format!("[hello]\nports = [{}]", ports.web())),
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    sleeper.must(&["up", "second"]);
+    let config = sleeper.0.read(".config/machine/config.toml");
+    sleeper.0.write(".config/machine/config.toml", format!("memory_budget = \"1GiB\"\n{config}"));
+    let _browser = TcpStream::connect((Ipv4Addr::LOCALHOST, ports.web())).expect("connected");
+    sleeper.must(&["up", "third"]);
+    assert_eq!(sleeper.states(), ["hello ready", "second asleep", "third ready"]);
 }
 
 #[test]
