@@ -28,7 +28,8 @@ A machine may log in with your keys to the hosts of its own repositories, and si
 else. Grants are kept in config.toml, below `[keys]` for every project and `[keys.for.NAME]` for one; they count at once, \
 also in sessions that are open.
 
---json: `status` prints an object with project, ok and hops (name, verdict, text); `log` an array of its lines"
+--json: `status` prints an object with project, ok and hops (name, verdict, text); `log` an array of its lines; \
+`release` an object with project and released (whether they were held)"
 )]
 pub struct Args {
     /// The project; default: the current repository's, or the only one
@@ -150,6 +151,10 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         serve_hold(context, &find_record(context, Some(&serve.project))?, serve.until)?;
         return Ok(0);
     }
+    if args.json && matches!(args.verb, Some(Verb::Grant(_) | Verb::Hold(_) | Verb::Revoke(_))) {
+        return Err(Failure::usage("`--json` is for `keys`, `keys status`, `keys log` and `keys release`")
+            .hint("see what came of it afterwards: `machine keys PROJECT --json`"));
+    }
     let changes = matches!(args.verb, Some(Verb::Grant(_) | Verb::Revoke(_))) && !context.options.dry_run;
     let _turn = if changes { Some(take_turn_to_edit(&context.layout)?) } else { None };
     let workspace = Workspace::load(context)?;
@@ -247,7 +252,11 @@ fn hold(context: &Context, project: &Project, time: &str) -> Result<u8> {
 
 fn let_go(context: &Context, project: &Project) -> Result<u8> {
     let name = &project.name;
-    let said = if release(&context.layout, name.as_str())? { "are held no longer" } else { "were not held" };
+    let released = release(&context.layout, name.as_str())?;
+    if context.options.json {
+        ui::answer_json(&json!({"project": name.as_str(), "released": released}));
+    }
+    let said = if released { "are held no longer" } else { "were not held" };
     context.ui.say(&format!("the keys of `{name}` {said}"));
     Ok(0)
 }

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "PORT")]
     open: Vec<PortForward>,
     /// Print a JSON array
-    #[arg(long)]
+    #[arg(long, conflicts_with = "open")]
     pub json: bool,
     /// Print what would be done, and do nothing
     #[arg(long, global = true)]
@@ -63,6 +63,10 @@ struct Ports {
 
 /// Lists, adds, removes or opens.
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
+    if args.json && args.action.is_some() {
+        return Err(Failure::usage("`--json` is for the list of ports; `add` and `remove` print none")
+            .hint("see them afterwards: `machine ports PROJECT --json`"));
+    }
     let workspace = Workspace::load(context)?;
     let project = workspace.choose_own(context, args.project.as_deref())?;
     if args.action.is_some() || !args.open.is_empty() {

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     discard_unseen: bool,
     /// Print the commands that would run, and run nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub dry_run: bool,
     /// Print one JSON document with phases and milliseconds at the end, and no phases while they run
     #[arg(long)]

@@ -29,6 +29,9 @@ pub struct Args {
     /// Print what would be trusted, and trust nothing
     #[arg(long, requires = "path")]
     dry_run: bool,
+    /// Without anything else: print a JSON array
+    #[arg(long, conflicts_with = "path")]
+    json: bool,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -62,7 +65,7 @@ impl Args {
         match self.action {
             Some(Action::List { json }) => (json, false),
             Some(Action::Revoke { dry_run, .. }) => (false, dry_run),
-            None => (false, self.dry_run),
+            None => (self.json, self.dry_run),
         }
     }
 }

@@ -139,6 +139,37 @@ fn options() {
 }
 
 #[test]
+fn json_where_there_is_none() {
+    let world = World::new();
+    world.configure(BARE);
+    let lines: [&[&str]; 7] = [
+        &["up", "hello", "--json", "--dry-run"],
+        &["rebuild", "hello", "--json", "--dry-run"],
+        &["ports", "hello", "--open", "5173", "--json"],
+        &["ports", "hello", "--json", "add", "5173"],
+        &["keys", "--json", "hold", "hello"],
+        &["keys", "--json", "grant", "hello", "--ask", "always"],
+        &["trust", ".", "--json"],
+    ];
+    assert_snapshot!(refuse(&world, &lines), @"
+    up hello --json --dry-run
+        error: the argument '--json' cannot be used with '--dry-run'
+    rebuild hello --json --dry-run
+        error: the argument '--json' cannot be used with '--dry-run'
+    ports hello --open 5173 --json
+        error: the argument '--open <PORT>' cannot be used with '--json'
+    ports hello --json add 5173
+        error: `--json` is for the list of ports; `add` and `remove` print none
+    keys --json hold hello
+        error: `--json` is for `keys`, `keys status`, `keys log` and `keys release`
+    keys --json grant hello --ask always
+        error: `--json` is for `keys`, `keys status`, `keys log` and `keys release`
+    trust . --json
+        error: the argument '[PATH]' cannot be used with '--json'
+    ");
+}
+
+#[test]
 fn verbs_on_projects_without_a_machine() {
     let world = World::new();
     world.configure(BARE);

@@ -245,6 +245,12 @@ fn keys_are_held_shown_and_released() {
     the keys of `hello` were not held
     ");
     assert_eq!(world.run(&["keys", "hold", "hello"]).code, 0);
+    for released in [true, false] {
+        let outcome = world.must(&["keys", "release", "hello", "--json"]);
+        let document: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        assert_eq!(document, serde_json::json!({"project": "hello", "released": released}));
+    }
+    assert_eq!(world.run(&["keys", "hold", "hello"]).code, 0);
     // What is not lent any more is not held either.
     world.configure("[hello]\nforward_agent = false\n");
     world.must(&["up", "hello"]);

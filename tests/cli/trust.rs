@@ -154,6 +154,7 @@ fn trust_is_listed_and_taken_back() {
     blog     github.com/you/blog  forward_agent  trusted  ~/src/blog/.machine/projects.toml
     ");
     let document = world.must(&["trust", "list", "--json"]).stdout;
+    assert_eq!(world.must(&["trust", "--json"]).stdout, document);
     assert_snapshot!(document.lines().filter(|line| !line.contains("since")).collect::<Vec<_>>().join("\n"), @r#"
     [
       {
