@@ -43,14 +43,9 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Folder with projects.toml, instead of the repository's or ~/.config/machine
-    #[arg(
-        long = "config",
-        value_name = "DIR",
-        env = "MACHINE_CONFIG_DIR",
-        hide_env_values = true,
-        global = true
-    )]
+    // clap itself would take a variable that is set and empty for a folder.
+    /// Folder with projects.toml, instead of the repository's or ~/.config/machine [env: MACHINE_CONFIG_DIR]
+    #[arg(long = "config", value_name = "DIR", global = true)]
     pub config: Option<PathBuf>,
     /// Print every command that is run
     #[arg(short, long, global = true, conflicts_with = "quiet")]

@@ -159,8 +159,9 @@ impl Context {
     ///
     /// # Errors
     /// When run as root, which Lima refuses, or without a home folder.
-    pub fn gather(options: Options) -> Result<Self> {
+    pub fn gather(mut options: Options) -> Result<Self> {
         refuse_root()?;
+        options.config_dir = options.config_dir.or_else(|| path_variable("MACHINE_CONFIG_DIR"));
         let home = home_folder()?;
         let interrupt = Interrupt::install().because(|| "failed to watch for signals")?;
         let log = (options.loudness == Loudness::Verbose).then_some(log_command as fn(&str));

@@ -10,7 +10,7 @@ use crate::boxes::{Archive, CachedBox, Store, pack_command, save};
 use crate::commands::{project_completer, waiting};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Result};
-use crate::model::{ByteSize, Project};
+use crate::model::{ByteSize, MaxAge, Project, Refused};
 use crate::plan::{BoxUse, Reporter, prepare_box, show_box};
 use crate::record::ProjectLock;
 use crate::ui;
@@ -60,8 +60,8 @@ pub struct BakeArgs {
 
 #[derive(clap::Args, Debug)]
 struct PruneArgs {
-    /// Remove boxes that no machine was made from for so many days
-    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    /// Remove boxes that no machine was made from for this long, such as `30d`
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = days)]
     unused_for: u64,
     /// Remove every box
     #[arg(long, conflicts_with = "unused_for")]
@@ -98,6 +98,14 @@ struct LoadArgs {
     /// Print what would be loaded, and load nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// As of `machine prune --older-than`; a number alone is days, too.
+fn days(text: &str) -> std::result::Result<u64, Refused> {
+    match text.parse() {
+        Ok(days) => Ok(days),
+        Err(_) => text.parse::<MaxAge>().map(MaxAge::days),
+    }
 }
 
 impl Args {

@@ -114,12 +114,17 @@ fn bad(name: &'static str, text: impl Into<String>) -> Check {
     Check { name, verdict: Verdict::Bad, text: text.into() }
 }
 
+/// A sentence, and each hint in a line of its own.
+fn with_hints(sentence: &str, hints: &[String]) -> String {
+    std::iter::once(sentence).chain(hints.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
+}
+
 fn lima(context: &Context, computer: &Computer) -> Check {
     let say = |_: &str| ();
     let site = site(context, computer, &say);
     match site.driver().check_version(computer.accept_unknown_lima_version) {
         Ok(()) => good("limactl", path_of(context, "limactl")),
-        Err(failure) => bad("limactl", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+        Err(failure) => bad("limactl", with_hints(&format!("{:#}", failure.error), &failure.hints)),
     }
 }
 
@@ -180,7 +185,7 @@ fn kvm(computer: &Computer) -> Check {
     match (choose(choice, kvm_node(), false), kvm_node()) {
         (Ok(_), KvmNode::Usable) => good("accelerator", "KVM"),
         (Ok((_, told)), _) => remark("accelerator", told.unwrap_or_default()),
-        (Err(failure), _) => bad("accelerator", format!("{:#}\n{}", failure.error, failure.hints.join("\n"))),
+        (Err(failure), _) => bad("accelerator", with_hints(&format!("{:#}", failure.error), &failure.hints)),
     }
 }
 
@@ -202,7 +207,7 @@ fn key_folder(context: &Context) -> Check {
         Ok(()) => good("runtime", "XDG_RUNTIME_DIR is yours alone: machines can sleep"),
         Err(failure) => remark(
             "runtime",
-            format!("machines do not sleep: {}\n{}", failure.error.root_cause(), failure.hints.join("\n")),
+            with_hints(&format!("machines do not sleep: {}", failure.error.root_cause()), &failure.hints),
         ),
     }
 }
@@ -307,7 +312,7 @@ fn trust(context: &Context) -> Option<Check> {
                 format!("projects of repositories' files allowed more: {count} (`machine trust list`)"),
             ))
         }
-        Err(failure) => Some(bad("trust", format!("{:#}\n{}", failure.error, failure.hints.join("\n")))),
+        Err(failure) => Some(bad("trust", with_hints(&format!("{:#}", failure.error), &failure.hints))),
     }
 }
 

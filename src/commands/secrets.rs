@@ -15,7 +15,8 @@ use crate::record::MachineRecord;
 use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{
-    check_token, count_secrets, find_record, reach_running, refill, require_trust_of, secrets_of,
+    check_token, count_secrets, find_record, reach_running, refill, require_trust_of, secrets_file,
+    secrets_of,
 };
 
 /// Options of `secrets`.
@@ -43,7 +44,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<u8> {
     let record = find_record(context, args.project.as_deref())?;
     let secrets = secrets_of(context, &record)?;
-    check_token(&record.name, &secrets)?;
+    check_token(&secrets_file(context, &record)?, &record.name, &secrets)?;
     if args.status {
         return status(args, context, record, &secrets);
     }

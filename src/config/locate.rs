@@ -81,6 +81,9 @@ pub fn locate(lookup: &Lookup<'_>) -> Result<Located> {
 fn user_dir(lookup: &Lookup<'_>) -> Result<PathBuf> {
     if let Some(explicit) = lookup.explicit {
         let dir = lookup.cwd.join(explicit);
+        if dir.exists() && !dir.is_dir() {
+            return Err(no_folder(&dir));
+        }
         if !dir.is_dir() {
             return Err(Failure::usage(format!(
                 "the configuration folder `{}` does not exist",
@@ -92,6 +95,15 @@ fn user_dir(lookup: &Lookup<'_>) -> Result<PathBuf> {
     }
     let base = lookup.xdg_config_home.filter(|dir| dir.is_absolute());
     Ok(base.map_or_else(|| lookup.home.join(".config"), Path::to_owned).join("machine"))
+}
+
+/// Mostly the file itself is named, in the place of its folder.
+fn no_folder(path: &Path) -> Failure {
+    let failure = Failure::usage(format!("the configuration folder `{}` is no folder", path.display()));
+    match path.parent().filter(|_| path.ends_with(PROJECTS)) {
+        Some(folder) => failure.hint(format!("name the folder it lies in: `--config {}`", folder.display())),
+        None => failure.hint("name the folder that holds projects.toml, or leave `--config` out"),
+    }
 }
 
 /// The nearest folder upwards that has `.git` (a folder, or a file in worktrees and submodules); never above the home, nor

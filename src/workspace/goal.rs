@@ -41,7 +41,12 @@ pub fn build_goal(
     looked_up: LookedUp,
     box_use: BoxUse,
 ) -> Result<Goal> {
-    secrets::check_token(project.name.as_str(), &project.secrets)?;
+    // A repository's file names no secrets; those of its projects are in the user's own.
+    let of_secrets = match project.repository {
+        Some(_) => &workspace.located.user.projects(),
+        None => &project.file,
+    };
+    secrets::check_token(of_secrets, project.name.as_str(), &project.secrets)?;
     let LookedUp { git_hosts, addresses } = looked_up;
     let (provision, profiles) = load_stack(context, project)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));

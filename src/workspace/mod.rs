@@ -41,7 +41,7 @@ pub use ports::{PortRow, agree_to_ports, close_opened, declare_ports, look_at_po
 pub use raise::{Raised, goal_of, not_begun, raise};
 pub use register::{add_include, first_project, project_from_url};
 pub use rest::shut_down;
-pub use secrets::{check_token, count_secrets, refill, refill_session, secrets_of};
+pub use secrets::{check_token, count_secrets, refill, refill_session, secrets_file, secrets_of};
 pub use select::{
     Workspace, completion_names, completion_profiles, find_record, find_records, locate_from, site,
 };

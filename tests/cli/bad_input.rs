@@ -81,7 +81,9 @@ fn names() {
 fn options() {
     let world = World::new();
     world.configure(BARE);
-    let lines: [&[&str]; 17] = [
+    let file = world.home(".config/machine/projects.toml");
+    let file = file.to_str().expect("text");
+    let lines: [&[&str]; 19] = [
         &["frobnicate"],
         &["upp", "hello"],
         &["up", "--frob"],
@@ -99,6 +101,8 @@ fn options() {
         &["list", "hello"],
         &["--config"],
         &["list", "--config", "/no/such/folder"],
+        &["list", "--config", "/etc/passwd"],
+        &["box", "prune", "--unused-for", "x"],
     ];
     assert_snapshot!(refuse(&world, &lines), @"
     frobnicate
@@ -135,7 +139,28 @@ fn options() {
         error: a value is required for '--config <DIR>' but none was supplied
     list --config /no/such/folder
         error: the configuration folder `/no/such/folder` does not exist
+    list --config /etc/passwd
+        error: the configuration folder `/etc/passwd` is no folder
+    box prune --unused-for x
+        error: invalid value 'x' for '--unused-for <AGE>': expected days, `1d` to `3650d`, such as `30d`, got `x`
     ");
+    assert_snapshot!(world.run(&["--config", file, "list"]), @"
+    exit code 2
+    --- stderr
+    error: the configuration folder `~/.config/machine/projects.toml` is no folder
+    hint: name the folder it lies in: `--config ~/.config/machine`
+    ");
+}
+
+#[test]
+fn a_variable_that_is_empty_is_not_set() {
+    let world = World::new();
+    world.configure(BARE);
+    let of = |folder: &str| world.finish(world.machine(&["list"]).env("MACHINE_CONFIG_DIR", folder));
+    let outcome = of("");
+    assert_eq!(outcome.code, 0, "{outcome}");
+    assert!(outcome.stdout.contains("hello"), "{outcome}");
+    assert_eq!(of("/no/such/folder").code, 2);
 }
 
 #[test]

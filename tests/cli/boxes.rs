@@ -251,6 +251,9 @@ fn list_and_prune() {
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
     assert_eq!((listed[0]["name"].as_str(), listed[0]["state"].as_str()), (Some("bare"), Some("whole")));
     assert!(world.must(&["box", "list", "-v"]).stdout.contains("npm @openai/codex 0.169.0"));
+    for age in ["30", "30d"] {
+        assert!(world.must(&["box", "prune", "--unused-for", age]).stderr.contains("nothing to remove"));
+    }
     world.must(&["box", "prune", "--all", "--dry-run"]);
     assert_eq!(boxes(&world).len(), 1);
     world.must(&["box", "prune", "--all"]);

@@ -312,9 +312,10 @@ fn a_token_reaches_git_by_a_pipe_and_the_guest_by_name() {
     assert_snapshot!(world.run(&["up", "hello"]), @"
     exit code 2
     --- stderr
-    error: git.token: expected the name of one of the secrets of `hello`; it has `TOKEN`
+    error: git.token of `hello` in `~/.config/machine/projects.toml`: expected the name of one of its secrets; it has `TOKEN`
     hint: add it below `[hello.secrets]`
     ");
+    assert!(world.run(&["secrets", "hello"]).stderr.contains("`~/.config/machine/projects.toml`: expected"));
     world.configure(&project);
     world.knob("fail-ls-remote", "fatal: could not read Username for 'https://git.corp:8443'\n");
     assert_snapshot!(world.run(&["up", "hello"]), @r#"

@@ -48,7 +48,7 @@ fn init_here_needs_a_repository_with_a_remote() {
     assert_snapshot!(outcome, @"
     exit code 2
     --- stderr
-    error: the repository `~/x` has no remote `origin` that could be cloned
+    error: the repository `~/x` has no remote `origin`
     hint: add one: `git remote add origin git@host:you/name.git`
     ");
     assert_eq!(world.run(&["init", "--name", "x"]).code, 2);
@@ -109,6 +109,14 @@ fn doctor_fails_when_something_needed_is_missing() {
     assert_eq!(of("ssh")["text"], "OpenSSH 8.8: machines can use no key with it; install 8.9 or later");
     assert_eq!(of("git")["verdict"], "ok");
     assert_eq!(of("agent")["verdict"], "remark");
+}
+
+#[test]
+fn doctor_prints_no_line_of_blanks() {
+    let world = World::new();
+    let outcome = world.finish(world.machine(&["doctor"]).env("HOME", "/nonexistent"));
+    assert!(outcome.stdout.contains("limactl"), "{outcome}");
+    assert!(outcome.stdout.lines().all(|line| !line.trim().is_empty()), "{outcome}");
 }
 
 #[test]

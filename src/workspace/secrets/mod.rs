@@ -9,6 +9,8 @@ mod source;
 pub use refill::{count_secrets, refill, refill_session};
 pub use source::read_values;
 
+use std::path::{Path, PathBuf};
+
 use sha2::{Digest, Sha256};
 
 use crate::config::{ConfigFolder, Lookup, load_secrets, locate};
@@ -22,11 +24,22 @@ use crate::record::MachineRecord;
 /// # Errors
 /// Everything that is wrong in the user's own file.
 pub fn secrets_of(context: &Context, record: &MachineRecord) -> Result<Secrets> {
-    let folder = match record.config_file.parent() {
-        Some(dir) if !record.in_repository => ConfigFolder { dir: dir.to_owned(), in_repository: false },
-        _ => locate_user(context)?,
-    };
-    load_secrets(&folder, &record.name, record.in_repository, &context.host)
+    load_secrets(&folder_of(context, record)?, &record.name, record.in_repository, &context.host)
+}
+
+/// The file that they are named in.
+///
+/// # Errors
+/// When the folder that `--config` names is none.
+pub fn secrets_file(context: &Context, record: &MachineRecord) -> Result<PathBuf> {
+    Ok(folder_of(context, record)?.projects())
+}
+
+fn folder_of(context: &Context, record: &MachineRecord) -> Result<ConfigFolder> {
+    match record.config_file.parent() {
+        Some(dir) if !record.in_repository => Ok(ConfigFolder { dir: dir.to_owned(), in_repository: false }),
+        _ => locate_user(context),
+    }
 }
 
 fn locate_user(context: &Context) -> Result<ConfigFolder> {
@@ -45,11 +58,11 @@ pub fn digest(secrets: &Secrets) -> Option<String> {
     (!secrets.wanted.is_empty()).then(|| hex(&hash()[..16]))
 }
 
-/// Refuses a token that is none of the project's secrets. The name is not repeated: it may be the token itself.
+/// Refuses a token that is none of the project's secrets, both of which `file` names. The name is not repeated: it may be the token itself.
 ///
 /// # Errors
 /// As wrong configuration.
-pub fn check_token(name: &str, secrets: &Secrets) -> Result<()> {
+pub fn check_token(file: &Path, name: &str, secrets: &Secrets) -> Result<()> {
     let is_known = secrets.git.as_ref().is_none_or(|token| secrets.wanted.contains_key(&token.secret));
     if is_known {
         return Ok(());
@@ -57,6 +70,9 @@ pub fn check_token(name: &str, secrets: &Secrets) -> Result<()> {
     let names: Vec<String> = secrets.wanted.keys().map(|name| format!("`{name}`")).collect();
     let has =
         if names.is_empty() { "it has none".to_string() } else { format!("it has {}", names.join(", ")) };
-    let sentence = format!("git.token: expected the name of one of the secrets of `{name}`; {has}");
+    let sentence = format!(
+        "git.token of `{name}` in `{}`: expected the name of one of its secrets; {has}",
+        file.display()
+    );
     Err(Failure::usage(sentence).hint(format!("add it below `[{name}.secrets]`")))
 }
