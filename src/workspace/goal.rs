@@ -4,11 +4,13 @@
 //! to do.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::doors::{self, Addresses};
 use super::select::Workspace;
 use super::trust::load_stack;
 use super::{git, remote, secrets};
+
 use crate::boxes::{Foundation, Level, disk_class};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -41,12 +43,7 @@ pub fn build_goal(
     looked_up: LookedUp,
     box_use: BoxUse,
 ) -> Result<Goal> {
-    // A repository's file names no secrets; those of its projects are in the user's own.
-    let of_secrets = match project.repository {
-        Some(_) => &workspace.located.user.projects(),
-        None => &project.file,
-    };
-    secrets::check_token(of_secrets, project.name.as_str(), &project.secrets)?;
+    secrets::check_token(&file_of_secrets(workspace, project), project.name.as_str(), &project.secrets)?;
     let LookedUp { git_hosts, addresses } = looked_up;
     let (provision, profiles) = load_stack(context, project)?;
     let image = project.image.clone().or(provision.image).unwrap_or(Image::Named(ImageName::Debian13));
@@ -97,6 +94,14 @@ pub fn build_goal(
         idle: project.idle,
         keep_awake: project.keep_awake,
     })
+}
+
+/// A repository's file names no secrets; those of its projects are in the user's own.
+fn file_of_secrets(workspace: &Workspace, project: &Project) -> PathBuf {
+    match project.repository {
+        Some(_) => workspace.located.user.projects(),
+        None => project.file.clone(),
+    }
 }
 
 /// The steps of its machine.
