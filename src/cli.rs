@@ -43,9 +43,13 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    // clap itself would take a variable that is set and empty for a folder.
-    /// Folder with projects.toml, instead of the repository's or ~/.config/machine [env: MACHINE_CONFIG_DIR]
-    #[arg(long = "config", value_name = "DIR", global = true)]
+    /// The folder. clap itself would take a variable that is set and empty for one.
+    #[arg(
+        long = "config",
+        value_name = "DIR",
+        help = "Folder with projects.toml, instead of the repository's or ~/.config/machine [env: MACHINE_CONFIG_DIR]",
+        global = true
+    )]
     pub config: Option<PathBuf>,
     /// Print every command that is run
     #[arg(short, long, global = true, conflicts_with = "quiet")]
