@@ -74,7 +74,7 @@ fn options(cli: &Cli) -> Options {
         Command::Up(args) => (args.json, args.dry_run),
         Command::List(args) => (args.json, false),
         Command::Status(args) => (args.json, false),
-        Command::Secrets(args) => (args.json, false),
+        Command::Secrets(args) => (args.json, args.dry_run),
         Command::Doctor(args) => (args.json, false),
         Command::Rebuild(args) => (args.json, args.dry_run),
         Command::Diff(args) => (args.json, false),

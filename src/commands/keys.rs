@@ -11,12 +11,13 @@ use crate::context::Context;
 use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::{GitAccount, HoldTime, KeyAsk, KeyName, KeyRules, Project, ProjectName};
-use crate::record::{MachineRecord, release, take_turn_to_edit};
+use crate::record::{MachineRecord, held_until, release, take_turn_to_edit};
 use crate::ssh::{Entry, read_log};
 use crate::ui;
 use crate::ui::for_as_long;
 use crate::workspace::{
-    KeyHop, Verdict, Workspace, check_git_host, find_key, find_record, key_hops, serve_hold, start_hold,
+    KeyHop, Verdict, Workspace, check_git_host, check_hold, find_key, find_record, key_hops, serve_hold,
+    start_hold,
 };
 
 /// Options of `keys`.
@@ -53,7 +54,7 @@ enum Verb {
     /// Let the machine use the keys for a time with no terminal open, for agents that go on working in it
     Hold(HoldArgs),
     /// End that time now
-    Release(Named),
+    Release(ReleaseArgs),
     /// What `hold` starts
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -69,6 +70,15 @@ struct Named {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct ReleaseArgs {
+    #[command(flatten)]
+    named: Named,
+    /// Print what would be ended, and end nothing
+    #[arg(long, conflicts_with = "json")]
+    dry_run: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -114,6 +124,9 @@ struct HoldArgs {
     /// For how long: `30m`, `8h`, at most `7d`
     #[arg(long = "for", value_name = "TIME", default_value = "8h")]
     time: String,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -127,10 +140,12 @@ impl Args {
     /// Whether `--json` and `--dry-run` were given.
     pub fn answers(&self) -> (bool, bool) {
         match &self.verb {
-            Some(Verb::Status(named) | Verb::Release(named)) => (self.json || named.json, false),
+            Some(Verb::Status(named)) => (self.json || named.json, false),
+            Some(Verb::Release(release)) => (self.json || release.named.json, release.dry_run),
             Some(Verb::Log(log)) => (self.json || log.named.json, false),
             Some(Verb::Grant(change) | Verb::Revoke(change)) => (self.json, change.dry_run),
-            Some(Verb::Hold(_) | Verb::Serve(_)) | None => (self.json, false),
+            Some(Verb::Hold(hold)) => (self.json, hold.dry_run),
+            Some(Verb::Serve(_)) | None => (self.json, false),
         }
     }
 
@@ -151,7 +166,12 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
         serve_hold(context, &find_record(context, Some(&serve.project))?, serve.until)?;
         return Ok(0);
     }
-    if args.json && matches!(args.verb, Some(Verb::Grant(_) | Verb::Hold(_) | Verb::Revoke(_))) {
+    let has_none = match &args.verb {
+        Some(Verb::Grant(_) | Verb::Hold(_) | Verb::Revoke(_)) => true,
+        Some(Verb::Release(release)) => release.dry_run,
+        _ => false,
+    };
+    if args.json && has_none {
         return Err(Failure::usage("`--json` is for `keys`, `keys status`, `keys log` and `keys release`")
             .hint("see what came of it afterwards: `machine keys PROJECT --json`"));
     }
@@ -167,7 +187,7 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
             Ok(0)
         }
         Some(Verb::Hold(hold_args)) => hold(context, &choose(hold_args.project.as_deref())?, &hold_args.time),
-        Some(Verb::Release(named)) => let_go(context, &choose(named.project.as_deref())?),
+        Some(Verb::Release(args)) => let_go(context, &choose(args.named.project.as_deref())?),
         Some(Verb::Serve(_)) => Ok(0),
         Some(Verb::Grant(change) | Verb::Revoke(change)) => {
             let project = if change.all { None } else { Some(choose(change.project.as_deref())?) };
@@ -242,7 +262,13 @@ fn hold(context: &Context, project: &Project, time: &str) -> Result<u8> {
     if !project.forward_agent {
         return Err(Failure::usage(format!("`{name}` is lent no key: `forward_agent = false`")));
     }
-    start_hold(context, find_record(context, Some(name.as_str()))?, time.duration())?;
+    let record = find_record(context, Some(name.as_str()))?;
+    check_hold(&record)?;
+    if context.options.dry_run {
+        ui::answer(&format!("# hold the keys of `{name}` {}", for_as_long(time.duration().as_secs())));
+        return Ok(0);
+    }
+    start_hold(context, record, time.duration())?;
     context.ui.say(&format!(
         "`{name}` may use what it is granted {}, also with no terminal open; end it: `machine keys release {name}`",
         for_as_long(time.duration().as_secs())
@@ -252,6 +278,13 @@ fn hold(context: &Context, project: &Project, time: &str) -> Result<u8> {
 
 fn let_go(context: &Context, project: &Project) -> Result<u8> {
     let name = &project.name;
+    if context.options.dry_run {
+        match held_until(&context.layout, name.as_str()) {
+            Some(_) => ui::answer(&format!("# end the hold of the keys of `{name}`")),
+            None => context.ui.say(&format!("the keys of `{name}` are not held")),
+        }
+        return Ok(0);
+    }
     let released = release(&context.layout, name.as_str())?;
     if context.options.json {
         ui::answer_json(&json!({"project": name.as_str(), "released": released}));
@@ -363,28 +396,5 @@ fn describe(rules: &KeyRules) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_reads_as_sentences() {
-        let entry = Entry {
-            time: "2026-01-31T12:00:00.000Z".into(),
-            request: "sign".into(),
-            purpose: Some("login".into()),
-            user: Some("git".into()),
-            host: Some("github.com".into()),
-            key: Some("SHA256:x".into()),
-            verdict: "allowed".into(),
-            ..Entry::default()
-        };
-        assert_eq!(sentence(&entry), "2026-01-31T12:00:00.000Z  allowed  sign login git@github.com SHA256:x");
-        let entry = Entry {
-            verdict: "refused".into(),
-            reason: Some("no".into()),
-            request: "list".into(),
-            ..Entry::default()
-        };
-        assert_eq!(sentence(&entry), "  refused  list: no");
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

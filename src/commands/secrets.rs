@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 use crate::commands::project_completer;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::lima::Status;
 use crate::model::{EnvName, Secrets};
 use crate::plan::{Site, clear_secrets, secret_status};
 use crate::record::MachineRecord;
 use crate::ui;
 use crate::ui::render_table;
 use crate::workspace::{
-    check_token, count_secrets, find_record, reach_running, refill, require_trust_of, secrets_file,
-    secrets_of,
+    Workspace, check_token, count_secrets, find_record, reach_running, refill, require_trust_of,
+    secrets_file, secrets_of, site,
 };
 
 /// Options of `secrets`.
@@ -35,6 +36,9 @@ pub struct Args {
     /// List names, sources, and since when the guest has them; never values
     #[arg(long)]
     status: bool,
+    /// Print what would be read and written, and do nothing
+    #[arg(long, conflicts_with = "status")]
+    pub dry_run: bool,
     /// With `--status`: print a JSON array
     #[arg(long, requires = "status")]
     pub json: bool,
@@ -57,6 +61,9 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     if !args.clear {
         require_trust_of(context, &record)?;
     }
+    if args.dry_run {
+        return show(args, context, &record, &secrets);
+    }
     let name = record.name.clone();
     let done = reach_running(context, record, "secrets", &|site, record| {
         if args.clear {
@@ -68,11 +75,36 @@ pub fn run(args: &Args, context: &Context) -> Result<u8> {
     })?;
     match done {
         Some(sentence) => context.ui.say(&sentence),
-        None if args.clear => context.ui.say(&format!("`{name}` does not run, so it has no secrets")),
-        None => {
-            return Err(Failure::operation(format!("`{name}` does not run"))
-                .hint(format!("start it, which fills them: `machine up {name}`")));
+        None => tell_at_rest(args, context, &name)?,
+    }
+    Ok(0)
+}
+
+/// What comes of a machine that does not run.
+fn tell_at_rest(args: &Args, context: &Context, name: &str) -> Result<()> {
+    if args.clear {
+        context.ui.say(&format!("`{name}` does not run, so it has no secrets"));
+        return Ok(());
+    }
+    Err(Failure::operation(format!("`{name}` does not run"))
+        .hint(format!("start it, which fills them: `machine up {name}`")))
+}
+
+/// Prints what would be done. No source is asked, and neither is the guest.
+fn show(args: &Args, context: &Context, record: &MachineRecord, secrets: &Secrets) -> Result<u8> {
+    let name = &record.name;
+    let computer = Workspace::load(context)?.computer;
+    let say = |text: &str| context.ui.say(text);
+    let found = site(context, &computer, &say).driver().find(name)?;
+    if found.is_none_or(|instance| instance.status != Status::Running) {
+        tell_at_rest(args, context, name)?;
+    } else if args.clear {
+        ui::answer(&format!("# empty /run/secrets of `{name}`"));
+    } else {
+        for (secret, spec) in &secrets.wanted {
+            ui::answer(&format!("# read `{secret}` from {}", spec.source));
         }
+        ui::answer(&format!("# write all of them into /run/secrets of `{name}`"));
     }
     Ok(0)
 }

@@ -18,16 +18,26 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long it may take to begin.
 const BEGIN: Duration = Duration::from_secs(15);
 
+/// Refuses a machine that is lent nothing.
+///
+/// # Errors
+/// When it was last brought up without the agent.
+pub fn check_hold(record: &MachineRecord) -> Result<()> {
+    if record.forward_agent {
+        return Ok(());
+    }
+    let name = &record.name;
+    Err(Failure::operation(format!("`{name}` is lent no key since it was last brought up"))
+        .hint(format!("if its files allow it now: `machine up {name}`")))
+}
+
 /// Starts a process that holds the agent for `time`, in the place of one that does already.
 ///
 /// # Errors
 /// When the machine does not come up, or the process does not begin.
 pub fn start_hold(context: &Context, record: MachineRecord, time: Duration) -> Result<()> {
     let name = record.name.clone();
-    if !record.forward_agent {
-        return Err(Failure::operation(format!("`{name}` is lent no key since it was last brought up"))
-            .hint(format!("if its files allow it now: `machine up {name}`")));
-    }
+    check_hold(&record)?;
     // Brings it up where need be, and ends the session again at once.
     drop(reach(context, record, "keys hold")?);
     release(&context.layout, &name)?;

@@ -34,7 +34,7 @@ pub use ending::{Ending, agree_to_end_sessions};
 pub use export::build_export;
 pub use git::usable_origin;
 pub use goal::complete_goal;
-pub use hold::{serve_hold, start_hold};
+pub use hold::{check_hold, serve_hold, start_hold};
 pub use keys::{KeyHop, Verdict, check_git_host, find_key, key_hops};
 pub use overview::{Overview, overview_of, overviews};
 pub use ports::{PortRow, agree_to_ports, close_opened, declare_ports, look_at_ports, open_ports};

@@ -216,6 +216,50 @@ fn a_start_and_a_call_of_lima() {
 }
 
 #[test]
+fn secrets_and_keys_that_are_held() {
+    let world = World::new();
+    world.configure("[hello.secrets]\nTOKEN = { command = [\"pass\", \"show\", \"npm\"] }\n");
+    world.knob("pass", "a value\n");
+    world.must(&["up", "hello"]);
+    world.effects();
+    assert_snapshot!(dry(&world, &["secrets", "hello"]), @"
+    exit code 0
+    --- stdout
+    # read `TOKEN` from the command `pass`
+    # write all of them into /run/secrets of `hello`
+    ");
+    assert_snapshot!(dry(&world, &["secrets", "hello", "--clear"]), @"
+    exit code 0
+    --- stdout
+    # empty /run/secrets of `hello`
+    ");
+    assert_snapshot!(dry(&world, &["keys", "hold", "hello"]), @"
+    exit code 0
+    --- stdout
+    # hold the keys of `hello` for 8 h
+    ");
+    assert_snapshot!(dry(&world, &["keys", "release", "hello"]), @"
+    exit code 0
+    --- stderr
+    the keys of `hello` are not held
+    ");
+    assert_snapshot!(world.effects(), @"
+    limactl list
+    limactl list
+    ");
+    world.must(&["keys", "hold", "hello"]);
+    // What holds is at work, so the folders may change.
+    assert_snapshot!(world.run(&["keys", "release", "hello", "--dry-run"]), @"
+    exit code 0
+    --- stdout
+    # end the hold of the keys of `hello`
+    ");
+    assert!(world.must(&["list"]).stderr.contains("its keys are held"));
+    world.must(&["down", "hello", "--force"]);
+    assert_eq!(dry(&world, &["secrets", "hello"]), world.run(&["secrets", "hello"]).to_string());
+}
+
+#[test]
 fn init_names_the_files_and_writes_none() {
     let world = World::new();
     let printed = dry(&world, &["init"]);
