@@ -64,7 +64,7 @@ fn without_a_home_nothing_is_guessed() {
         let outcome = world.finish(world.machine(&["up", "hello"]).env_remove("HOME"));
         assert_eq!(outcome.code, 1, "{outcome}");
         assert!(
-            outcome.stderr.contains("failed to make the folder `/nonexistent/.config/machine`"),
+            outcome.stderr.contains("failed to make the folder `/nonexistent/.local/state/machine`"),
             "{outcome}"
         );
     }
