@@ -206,7 +206,8 @@ fn where_it_is_put_down_a_quiet_editor_is_no_use_and_does_not_bring_it_back() {
     let session = fs::File::options().write(true).open(&sessions(&sleeper)[0]).expect("a session");
     session.set_modified(SystemTime::now() - Duration::from_secs(90)).expect("set");
     wait_for_state(&sleeper, "stopped");
-    assert!(log(&sleeper).contains("`hello` was put down, idle for "), "{}", log(&sleeper));
+    // It is written down once all of it is done.
+    wait_until("that is written down", || log(&sleeper).contains("`hello` was put down, idle for "));
     editor.wait().expect("its connection has ended");
     assert_snapshot!(sleeper.run(&["connect", "hello"]), @"
     exit code 1
