@@ -185,8 +185,11 @@ fn find(program: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
 }
 
+/// Below those that the kernel gives to connections: one that is given up for a moment must be there again.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port()
+    let drawn = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+    let mut ports = (0..8_000).map(|step| 21_000 + (drawn % 8_000 + step) % 8_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port")
 }
 
 /// Answers `here` at every address of this computer for as long as the test lasts; the port of TCP and UDP.
