@@ -10,7 +10,7 @@ use crate::disk;
 use crate::failure::{Failure, Result};
 use crate::model::ProjectName;
 use crate::ui;
-use crate::workspace::{Workspace, build_export};
+use crate::workspace::{Workspace, build_export, quoted};
 
 /// Lima reads its own list again in lines of at most 64 KiB, and fails on a longer one (cmd/limactl/list.go).
 const LIST_LIMIT: usize = 64 * 1024;
@@ -67,12 +67,6 @@ fn write(args: &Args, context: &Context, name: &ProjectName, file: &Path, text: 
     let called = if is_instance_name(&stem) { String::new() } else { format!("--name={name} ") };
     context.ui.say(&format!("wrote `{shown}`   ·   limactl start --timeout=1h {called}{word}"));
     Ok(())
-}
-
-/// As a word of a shell line.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), Into::into)
 }
 
 /// Letters and digits, with single `.`, `_` or `-` between them (Lima's pkg/identifiers).

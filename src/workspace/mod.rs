@@ -46,6 +46,6 @@ pub use select::{
     Workspace, completion_names, completion_profiles, find_record, find_records, locate_from, site,
 };
 pub use session::{open_session, reach, reach_running};
-pub use trust::{questions_at, require_trust, require_trust_of, revoke, trust_own};
+pub use trust::{questions_at, quoted, require_trust, require_trust_of, revoke, trust_own};
 pub use unsaved::{Answers, agree_to_lose, delete};
 pub use watch::watch;

@@ -135,7 +135,8 @@ fn changes(before: &[String], now: &[String]) -> Vec<String> {
     all
 }
 
-fn quoted(path: &Path) -> String {
+/// A path as a word of a shell line.
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     shlex::try_quote(&text).map_or_else(|_| text.clone(), Into::into)
 }
